@@ -1,0 +1,1 @@
+//! Helpers for running the same bodies on Tokio and on `preemptive`.

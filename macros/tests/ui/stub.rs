@@ -1,0 +1,69 @@
+//! As much of the `preemptive` crate as an expansion calls; it keeps what the builder was told.
+
+pub use preemptive_macros::{main, test};
+
+pub mod runtime {
+    use std::cell::RefCell;
+    use std::io;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    thread_local! {
+        static LAST: RefCell<Builder> = RefCell::default();
+    }
+
+    /// What the last runtime on this thread was built with.
+    pub fn last() -> Builder {
+        LAST.with_borrow(Clone::clone)
+    }
+
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Builder {
+        pub worker_threads: Option<usize>,
+        pub time_slice: Option<Duration>,
+        pub all: bool,
+    }
+
+    impl Builder {
+        pub fn new_multi_thread() -> Self {
+            Self::default()
+        }
+
+        pub fn worker_threads(&mut self, threads: usize) -> &mut Self {
+            self.worker_threads = Some(threads);
+            self
+        }
+
+        pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
+            self.time_slice = Some(slice);
+            self
+        }
+
+        pub fn enable_all(&mut self) -> &mut Self {
+            self.all = true;
+            self
+        }
+
+        pub fn build(&mut self) -> io::Result<Runtime> {
+            LAST.set(self.clone());
+            Ok(Runtime)
+        }
+    }
+
+    #[derive(Debug)]
+    pub struct Runtime;
+
+    impl Runtime {
+        pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+            let mut future = pin!(future);
+            loop {
+                if let Poll::Ready(output) =
+                    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+                {
+                    return output;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Building a runtime: every option, what it costs, and what it must not be.
+
+use super::runtime::Runtime;
+use super::shared::Shared;
+use super::shutdown;
+use crate::preempt::signal;
+use crate::sync::Arc;
+use crate::sys;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// The shortest time slice, in nanoseconds: below, signals take more time than tasks.
+pub(crate) const MIN_SLICE: u64 = 50_000;
+/// The longest: beyond, one may as well switch preemption off.
+const MAX_SLICE: u64 = 10_000_000_000;
+const DEFAULT_SLICE: u64 = 10_000_000;
+const DEFAULT_STACK: usize = 2 * 1024 * 1024;
+/// What glibc and a few calls need at the very least.
+const MIN_STACK: usize = 64 * 1024;
+
+/// The environment variable that turns asynchronous preemption off.
+const SWITCH: &str = "PREEMPTIVE_ASYNC_PREEMPT";
+
+/// Something to run once per thread identity.
+pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// What a runtime was built with.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) worker_threads: usize,
+    pub(crate) max_threads: usize,
+    /// Nanoseconds.
+    pub(crate) slice: u64,
+    pub(crate) signal: i32,
+    pub(crate) async_preempt: bool,
+    pub(crate) stack_size: usize,
+    pub(crate) max_blocking_threads: usize,
+    pub(crate) thread_keep_alive: Duration,
+    thread_name: String,
+    pub(crate) on_thread_start: Option<Hook>,
+    pub(crate) on_thread_stop: Option<Hook>,
+    mask: u64,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("worker_threads", &self.worker_threads)
+            .field("max_threads", &self.max_threads)
+            .field("slice", &Duration::from_nanos(self.slice))
+            .field("signal", &self.signal)
+            .field("async_preempt", &self.async_preempt)
+            .field("stack_size", &self.stack_size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// The signal mask of workers: the builder's thread's, less the preemption signal and glibc's own.
+    pub(crate) fn mask(&self) -> u64 {
+        self.mask
+    }
+
+    /// What worker threads are called.
+    pub(crate) fn name(&self) -> String {
+        self.thread_name.clone()
+    }
+
+    /// With fewer spare fibers than this, the supplier is asked for more.
+    pub(crate) fn low_fibers(&self) -> usize {
+        self.worker_threads + 2
+    }
+
+    /// So many it makes.
+    pub(crate) fn high_fibers(&self) -> usize {
+        2 * self.worker_threads + 4
+    }
+
+    /// So many workers wait without a processor.
+    pub(crate) fn spare_workers(&self) -> usize {
+        2
+    }
+}
+
+/// Builds a [`Runtime`] with other than the default options.
+///
+/// The names are Tokio's where Tokio has the option. Bad values are reported by [`build`](Builder::build), as
+/// an [`io::Error`] that names the cure.
+///
+/// ```
+/// use preemptive::runtime::Builder;
+/// use std::time::Duration;
+///
+/// let runtime = Builder::new_multi_thread()
+///     .worker_threads(2)
+///     .time_slice(Duration::from_millis(1))
+///     .build()
+///     .unwrap();
+/// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: Config,
+    worker_threads: Option<usize>,
+}
+
+impl Builder {
+    /// A runtime with several processors, as many as the machine has cores unless told otherwise.
+    pub fn new_multi_thread() -> Builder {
+        Builder {
+            config: Config {
+                worker_threads: 1,
+                max_threads: 512,
+                slice: DEFAULT_SLICE,
+                signal: libc::SIGURG,
+                async_preempt: true,
+                stack_size: DEFAULT_STACK,
+                max_blocking_threads: 512,
+                thread_keep_alive: Duration::from_secs(10),
+                thread_name: "preemptive-worker".to_owned(),
+                on_thread_start: None,
+                on_thread_stop: None,
+                mask: 0,
+            },
+            worker_threads: None,
+        }
+    }
+
+    /// How many tasks may run at the same time.
+    ///
+    /// Threads that are blocked in the kernel do not count: their processors move on to other threads. The
+    /// default is the number of cores that this process may use.
+    ///
+    /// # Panics
+    ///
+    /// If `count` is 0.
+    #[track_caller]
+    pub fn worker_threads(&mut self, count: usize) -> &mut Self {
+        assert!(count > 0, "worker_threads cannot be 0: use at least 1");
+        self.worker_threads = Some(count);
+        self
+    }
+
+    /// How long a poll may run while others wait, before it is preempted. From 50 µs to 10 s; default 10 ms.
+    ///
+    /// A preemption costs some microseconds; a poll alone on its processor is never interrupted. A timer
+    /// that is due is served at once, however long the slice.
+    pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
+        self.config.slice = slice.as_nanos().try_into().unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The signal that preempts. Default: `SIGURG`, which programs ignore unless they use out-of-band data.
+    ///
+    /// A handler that the program had installed for it goes on receiving the signals that are not ours.
+    pub fn preempt_signal(&mut self, signal: i32) -> &mut Self {
+        self.config.signal = signal;
+        self
+    }
+
+    /// Whether polls are preempted at any instruction. Default: yes.
+    ///
+    /// Without, they give way only where they enter the runtime. `PREEMPTIVE_ASYNC_PREEMPT=off` in the
+    /// environment says the same for a whole program, for debugging.
+    pub fn async_preempt(&mut self, enabled: bool) -> &mut Self {
+        self.config.async_preempt = enabled;
+        self
+    }
+
+    /// Bytes reserved for the stack of each poll in progress; at least 64 KiB, default 2 MiB.
+    ///
+    /// Reserved is not used: the kernel commits pages when they are first touched. Idle tasks have no stack.
+    pub fn thread_stack_size(&mut self, bytes: usize) -> &mut Self {
+        self.config.stack_size = bytes;
+        self
+    }
+
+    /// How many worker threads there may be, blocked ones included. Default 512.
+    pub fn max_threads(&mut self, count: usize) -> &mut Self {
+        self.config.max_threads = count;
+        self
+    }
+
+    /// How many threads `spawn_blocking` may use. Default 512.
+    ///
+    /// # Panics
+    ///
+    /// If `count` is 0.
+    #[track_caller]
+    pub fn max_blocking_threads(&mut self, count: usize) -> &mut Self {
+        assert!(count > 0, "max_blocking_threads cannot be 0: use at least 1");
+        self.config.max_blocking_threads = count;
+        self
+    }
+
+    /// How long an idle thread of `spawn_blocking` is kept. Default 10 s.
+    pub fn thread_keep_alive(&mut self, duration: Duration) -> &mut Self {
+        self.config.thread_keep_alive = duration;
+        self
+    }
+
+    /// The name of the worker threads. Default `preemptive-worker`.
+    pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
+        self.config.thread_name = name.into();
+        self
+    }
+
+    /// Runs `hook` once for every thread identity that tasks run under, and on every thread of
+    /// `spawn_blocking`. What it leaves in thread-locals is there in every poll.
+    pub fn on_thread_start<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
+        self.config.on_thread_start = Some(Arc::new(hook));
+        self
+    }
+
+    /// Runs `hook` when such an identity ends.
+    pub fn on_thread_stop<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
+        self.config.on_thread_stop = Some(Arc::new(hook));
+        self
+    }
+
+    /// Timers are always there; for Tokio's sake.
+    pub fn enable_all(&mut self) -> &mut Self {
+        self
+    }
+
+    /// Timers are always there; for Tokio's sake.
+    pub fn enable_time(&mut self) -> &mut Self {
+        self
+    }
+
+    /// Builds the runtime and starts its threads.
+    ///
+    /// # Errors
+    ///
+    /// A value out of range (`InvalidInput`), a machine that cannot do it (`Unsupported`), no memory or no
+    /// threads. Each message names the cure; nothing is left behind.
+    pub fn build(&mut self) -> io::Result<Runtime> {
+        let mut config = self.config.clone();
+        config.worker_threads = match self.worker_threads {
+            Some(count) => count,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        check(&config)?;
+        if std::env::var_os(SWITCH).is_some_and(|value| value == "off") {
+            config.async_preempt = false;
+        }
+        signal::install(config.signal)?;
+        let own = [config.signal, 32, 33].map(|signal| 1_u64 << (signal - 1));
+        config.mask = sys::sigmask(None) & !own.iter().fold(0, |mask, bit| mask | bit);
+        let shared = Arc::new(Shared::new(config));
+        let attendants = shutdown::start(&shared)?;
+        Ok(Runtime::new_from(shared, attendants))
+    }
+}
+
+fn check(config: &Config) -> io::Result<()> {
+    let bad = |message: String| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    if !(MIN_SLICE..=MAX_SLICE).contains(&config.slice) {
+        return bad(format!(
+            "a time slice of {:?} is out of range: use 50 µs to 10 s",
+            Duration::from_nanos(config.slice)
+        ));
+    }
+    if config.stack_size < MIN_STACK {
+        return bad(format!(
+            "a stack of {} bytes is too small: use at least {MIN_STACK}",
+            config.stack_size
+        ));
+    }
+    if config.max_threads < config.worker_threads + config.spare_workers() {
+        return bad(format!(
+            "max_threads of {} leaves no room beside {} worker threads: use at least {}",
+            config.max_threads,
+            config.worker_threads,
+            config.worker_threads + config.spare_workers()
+        ));
+    }
+    if config.thread_name.contains('\0') {
+        return bad("a thread name cannot contain a NUL byte".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Which runtime is current: thread-local, so it belongs to an identity.
+//!
+//! A fiber's identity enters its runtime once, when its lender starts; no poll pays for it. A plain thread enters
+//! by [`Handle::enter`](super::runtime::Handle::enter) and by `block_on`.
+
+use super::runtime::Handle;
+use super::shared::Shared;
+use super::timer::Driver;
+use crate::preempt::Critical;
+use crate::stack;
+use crate::sync::Arc;
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+    /// `block_on` is polling on this plain thread.
+    static BLOCKING_ON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The current runtime, if any. None as well while the thread's locals are being destroyed.
+pub(crate) fn current() -> Option<Handle> {
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// What timers made here belong to.
+pub(crate) fn timer_driver() -> Option<Arc<dyn Driver>> {
+    current().map(|handle| handle.shared as Arc<dyn Driver>)
+}
+
+/// Enters a fiber's runtime for the rest of its identity's life.
+pub(super) fn set_for_fiber(shared: &Arc<Shared>) {
+    let handle = Handle {
+        shared: Arc::clone(shared),
+    };
+    CURRENT.set(Some(handle));
+}
+
+/// Leaves it, before the identity's thread-locals are destroyed.
+pub(super) fn clear() {
+    drop(CURRENT.take());
+}
+
+/// Makes `handle` current; returns what was.
+pub(super) fn replace(handle: Option<Handle>) -> Option<Handle> {
+    CURRENT.replace(handle)
+}
+
+/// Is this code a future being polled: on a fiber, or by `block_on` on a plain thread?
+pub(super) fn is_polling() -> bool {
+    !stack::current().is_null() || BLOCKING_ON.get()
+}
+
+/// While it lives, `block_on` polls on this thread.
+#[derive(Debug)]
+pub(super) struct Polling {
+    was: bool,
+}
+
+impl Polling {
+    /// `None`: a plain thread that polls already, and would block what it polls.
+    pub(super) fn start() -> Option<Polling> {
+        if stack::current().is_null() && BLOCKING_ON.get() {
+            return None;
+        }
+        Some(Polling {
+            was: BLOCKING_ON.replace(true),
+        })
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        BLOCKING_ON.set(self.was);
+    }
+}
+
+impl Driver for Shared {
+    fn timers(&self) -> &super::timer::Timers {
+        &self.timers
+    }
+
+    fn shard_here(&self) -> usize {
+        let critical = Critical::enter();
+        match self.processor_here(&critical) {
+            Some(processor) => processor.index,
+            // Any will do, the same for the same thread: its thread pointer tells it from others.
+            None => (crate::arch::thread_pointer() >> 12) % self.processors.len(),
+        }
+    }
+
+    fn earliest_changed(&self, shard: usize, _deadline: u64) {
+        let _critical = Critical::enter();
+        // Its idle worker waits for the old deadline: it must look again. A busy one has a timer.
+        if self.sleep.idle.remove(shard) {
+            self.wake(shard);
+        } else {
+            self.rearm(&self.processors[shard]);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What every fiber does: take a task, poll it, take the next. The scheduler's loop runs here, on the fiber.
+//!
+//! Polling is a plain call. Nothing is switched, saved or timed while nobody is preempted. A poll that is
+//! preempted takes this loop with it: when it is resumed and ends, the loop below it goes on, with whichever
+//! worker and processor it is on by then, or with none (the processor was taken while it was blocked), or on its
+//! lender (it was given back).
+//!
+//! The loop body is one critical section, but for the polls, the wake-ups and the destructors in it.
+
+use super::context;
+use super::processor::Processor;
+use super::shared::Shared;
+use super::sleep::{AWAKE, PARKED};
+use super::task::Notified;
+use super::timer::{Expired, Left};
+use super::worker::Worker;
+use crate::preempt::safepoint;
+use crate::stack::{Fiber, Life};
+use crate::sync::Arc;
+use crate::sync::atomic::{Ordering, compiler_fence};
+use crate::sys;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Every so often the queue that all share goes first, or a busy ring would starve it. A prime, so that it
+/// does not fall in step with what tasks do.
+const GLOBAL_EVERY: u64 = 61;
+
+/// A fiber's life in this executor.
+#[derive(Debug)]
+pub(crate) struct FiberLife;
+
+impl Life for FiberLife {
+    fn start(&self, fiber: &'static Fiber) {
+        let shared = shared_of(fiber);
+        context::set_for_fiber(&shared);
+        if let Some(hook) = &shared.config.on_thread_start {
+            hook();
+        }
+    }
+
+    fn lent(&self, fiber: &'static Fiber) {
+        // SAFETY: the owner's `Arc` is counted for the fiber until its lender stops.
+        let shared = unsafe { &*fiber.owner.cast::<Shared>() };
+        // SAFETY: called on the park stack: the fiber is suspended, and the lender gives it up here.
+        unsafe { shared.spare_fibers.push_back(fiber) };
+        shared.fiber_available();
+    }
+
+    fn run(&self, fiber: &'static Fiber) {
+        run(fiber);
+    }
+
+    fn stop(&self, fiber: &'static Fiber) {
+        if let Some(hook) = &shared_of(fiber).config.on_thread_stop {
+            hook();
+        }
+        context::clear();
+        shared_of(fiber).shutdown.fiber_ended();
+        // The loop's critical section ends with the loop: what follows is an ordinary thread's end.
+        let _ = fiber.leave_critical();
+        // SAFETY: one reference was counted for this fiber when it was made.
+        drop(unsafe { Arc::from_raw(fiber.owner.cast::<Shared>()) });
+    }
+}
+
+/// The runtime that a fiber belongs to, without counting a reference.
+fn shared_of(fiber: &'static Fiber) -> ManuallyDrop<Arc<Shared>> {
+    // SAFETY: `owner` came out of `Arc::into_raw` and is counted until the lender stops; this one is not dropped.
+    ManuallyDrop::new(unsafe { Arc::from_raw(fiber.owner.cast::<Shared>()) })
+}
+
+/// What the loop does next.
+enum Next {
+    Run(Notified),
+    /// Timers are due: wake whom they wake.
+    Timers,
+    /// A preempted poll goes on; this fiber is not needed for that.
+    Fiber(&'static Fiber),
+    /// Shutdown: drop tasks that are left.
+    Drain,
+    /// Nothing, for good.
+    Retire,
+}
+
+/// The loop. Entered and left in a critical section.
+fn run(fiber: &'static Fiber) {
+    loop {
+        // Whoever wanted this fiber's worker gets it here: what follows is a scheduling decision.
+        fiber.unpoison();
+        fiber.preemptions.store(0, Ordering::Relaxed);
+        let Some(worker) = worker_of(fiber) else {
+            // On its lender, as an ordinary thread. The poll has ended, so has that.
+            if fiber.is_to_end() {
+                return;
+            }
+            fiber.lend();
+            continue;
+        };
+        let shared = worker.shared();
+        let Some(processor) = worker.processor() else {
+            restore_mask(worker);
+            worker.leave_without_processor(fiber);
+            continue;
+        };
+        if worker.target.stuck.load(Ordering::Relaxed) > 0 {
+            restore_mask(worker);
+        }
+        match next(shared, processor) {
+            Next::Run(task) => {
+                let tick = processor.tick.load(Ordering::Relaxed);
+                processor.tick.store(tick + 1, Ordering::Relaxed);
+                preemptible(fiber, || task.run());
+            }
+            Next::Timers => wake_expired(shared, processor, fiber),
+            Next::Fiber(next) => worker.leave_for(fiber, next),
+            Next::Drain => preemptible(fiber, || shared.drain()),
+            Next::Retire => {
+                shared.retire(worker, processor);
+            }
+        }
+    }
+}
+
+/// Runs user code: leaves the critical section for the length of `f`.
+#[inline]
+fn preemptible(fiber: &'static Fiber, f: impl FnOnce()) {
+    if fiber.leave_critical() {
+        safepoint::give_way(fiber);
+    }
+    f();
+    compiler_fence(Ordering::SeqCst);
+    fiber.enter_critical();
+}
+
+/// The worker that runs this fiber, in a critical section; none on the lender.
+#[inline]
+fn worker_of(fiber: &'static Fiber) -> Option<&'static Worker> {
+    let target = safepoint::worker_of(fiber)?;
+    // SAFETY: a target is the first field of its worker.
+    Some(unsafe { &*std::ptr::from_ref(target).cast::<Worker>() })
+}
+
+/// A task that changed the signal mask has ended: the next one gets the worker's own (R5).
+#[cold]
+fn restore_mask(worker: &Worker) {
+    sys::sigmask(Some(worker.target.mask.load(Ordering::Relaxed)));
+    worker.target.stuck.store(0, Ordering::Relaxed);
+}
+
+/// Decides what comes next; sleeps while there is nothing.
+fn next(shared: &Shared, processor: &Processor) -> Next {
+    loop {
+        if processor.due.load(Ordering::Relaxed) {
+            return Next::Timers;
+        }
+        if processor.batch_turn.load(Ordering::Relaxed) {
+            processor.batch_turn.store(false, Ordering::Relaxed);
+            if let Some(fiber) = shared.batch.pop() {
+                return found(shared, processor, Next::Fiber(fiber));
+            }
+        }
+        if shared.shutdown.has_begun() {
+            return shutting_down(shared, processor);
+        }
+        if processor
+            .tick
+            .load(Ordering::Relaxed)
+            .is_multiple_of(GLOBAL_EVERY)
+            && let Some(task) = shared.global.pop_many(0, |_| {})
+        {
+            return found(shared, processor, Next::Run(task));
+        }
+        if let Some(task) = processor.queue.pop() {
+            return found(shared, processor, Next::Run(task));
+        }
+        if let Some(task) = shared.take_global(processor) {
+            return found(shared, processor, Next::Run(task));
+        }
+        if let Some(task) = steal(shared, processor) {
+            return found(shared, processor, Next::Run(task));
+        }
+        if let Some(fiber) = shared.batch.pop() {
+            return found(shared, processor, Next::Fiber(fiber));
+        }
+        park(shared, processor);
+    }
+}
+
+/// Find, step 1 (see `sleep`).
+#[inline]
+fn found(shared: &Shared, processor: &Processor, next: Next) -> Next {
+    if processor.searching.load(Ordering::Relaxed) {
+        stop_searching(shared, processor);
+    }
+    next
+}
+
+#[cold]
+fn stop_searching(shared: &Shared, processor: &Processor) {
+    processor.searching.store(false, Ordering::Relaxed);
+    if shared.sleep.stop_search() && !shared.wake_one() {
+        // All are busy. Whoever has something waiting must not run without end.
+        for other in &shared.processors {
+            if !other.queue.is_empty() {
+                shared.bound_slice(other);
+            }
+        }
+        if shared.anything_waits(processor) {
+            shared.bound_slice(processor);
+        }
+    }
+}
+
+/// Looks into the other processors' rings.
+fn steal(shared: &Shared, processor: &Processor) -> Option<Notified> {
+    let count = shared.processors.len();
+    if count == 1 {
+        return None;
+    }
+    if !processor.searching.load(Ordering::Relaxed) {
+        if !shared.sleep.may_search() {
+            return None;
+        }
+        shared.sleep.start_search();
+        processor.searching.store(true, Ordering::Relaxed);
+    }
+    let start = processor.next_victim.load(Ordering::Relaxed) as usize;
+    processor
+        .next_victim
+        .store(start.wrapping_add(1) as u32, Ordering::Relaxed);
+    (0..count)
+        .map(|offset| &shared.processors[(start + offset) % count])
+        .filter(|victim| victim.index != processor.index)
+        .find_map(|victim| victim.queue.steal_into(&processor.queue))
+}
+
+/// Sleeps until there may be something to do. The protocol is in `sleep`.
+fn park(shared: &Shared, processor: &Processor) {
+    processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+    processor.parked.store(PARKED, Ordering::SeqCst);
+    shared.sleep.idle.insert(processor.index);
+    if processor.searching.load(Ordering::Relaxed) {
+        processor.searching.store(false, Ordering::Relaxed);
+        let _ = shared.sleep.stop_search();
+    }
+    let timers = shared.timers.shard(processor.index);
+    loop {
+        if shared.anything_runnable(processor) || timers.next() <= sys::now() {
+            if timers.next() <= sys::now() {
+                processor.due.store(true, Ordering::SeqCst);
+            }
+            if shared.sleep.idle.remove(processor.index) {
+                processor.parked.store(AWAKE, Ordering::SeqCst);
+            } else {
+                wait_for_waker(processor);
+            }
+            return;
+        }
+        if processor.parked.load(Ordering::SeqCst) == AWAKE {
+            return;
+        }
+        let next = timers.next();
+        let deadline = (next != u64::MAX).then_some(next);
+        sys::futex_wait(&processor.parked, PARKED, deadline);
+        if processor.parked.load(Ordering::SeqCst) == AWAKE {
+            return;
+        }
+    }
+}
+
+/// A waker has taken this processor out of `idle` and is about to say so.
+fn wait_for_waker(processor: &Processor) {
+    while processor.parked.load(Ordering::SeqCst) == PARKED {
+        sys::futex_wait(&processor.parked, PARKED, None);
+    }
+}
+
+/// Wakes the tasks whose timers are due: collected critically, woken preemptibly.
+fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
+    // False first: a timer that becomes due from here on sets it again.
+    processor.due.store(false, Ordering::SeqCst);
+    let mut expired = Expired::new();
+    let left = shared
+        .timers
+        .shard(processor.index)
+        .take_expired(sys::now(), &mut expired);
+    match left {
+        Left::MoreDue => processor.due.store(true, Ordering::SeqCst),
+        Left::NothingDue => shared.rearm(processor),
+    }
+    preemptible(fiber, move || {
+        // A waker of somebody's own making may panic: that is theirs, the loop goes on.
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(expired)));
+    });
+}
+
+/// The rest of a processor's life after shutdown has begun.
+fn shutting_down(shared: &Shared, processor: &Processor) -> Next {
+    if processor.searching.load(Ordering::Relaxed) {
+        processor.searching.store(false, Ordering::Relaxed);
+        let _ = shared.sleep.stop_search();
+    }
+    if !shared.is_drained(processor) {
+        return Next::Drain;
+    }
+    // Polls that were preempted go on to their end.
+    if let Some(fiber) = shared.batch.pop() {
+        return Next::Fiber(fiber);
+    }
+    Next::Retire
+}

@@ -1,0 +1,44 @@
+//! Everything that schedules.
+//!
+//! ```text
+//!   Runtime ── Handle ──▶ Shared ──┬─ Processor × worker_threads   ring of tasks, timers, slice
+//!                                  ├─ Worker × n                   threads; one holds each processor
+//!                                  ├─ batch, spare_fibers          suspended fibers
+//!                                  ├─ global                       runnable tasks of no processor
+//!                                  ├─ Sleep                        who is idle, who searches
+//!                                  ├─ supplier, monitor            two ordinary threads
+//!                                  └─ BlockingPool                 ordinary threads, for `spawn_blocking`
+//! ```
+//!
+//! - `fiber_loop`: the loop that takes and polls tasks; it runs on fibers;
+//! - `worker`: what happens on system stacks: switching, losing and getting processors;
+//! - `shared`: the decisions that need everything;
+//! - `sleep`: why no wake-up is lost;
+//! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
+
+mod bits;
+mod block_on;
+mod blocking;
+mod builder;
+mod context;
+mod fiber_loop;
+mod metrics;
+mod monitor;
+mod processor;
+mod queue;
+pub(crate) mod runtime;
+mod shared;
+mod shutdown;
+mod sleep;
+mod spawn;
+mod supply;
+pub(crate) mod task;
+pub mod time;
+mod timer;
+mod worker;
+
+pub use builder::Builder;
+pub use metrics::RuntimeMetrics;
+pub use spawn::{spawn, spawn_blocking, yield_now};
+
+pub(crate) use worker::on_system_stack;

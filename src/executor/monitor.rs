@@ -1,0 +1,287 @@
+//! The monitor: one ordinary thread, the backstop. It is not what ends time slices; timers are.
+//!
+//! What it does, about every millisecond while anything runs:
+//!
+//! - A worker in the same poll for over a millisecond while others wait, and *asleep in the kernel*: its processor
+//!   is taken without a signal (rule R6: a signal would make calls that are never restarted fail with EINTR).
+//! - The same worker running, long past its slice, though signals were sent: it cannot be signalled (the task
+//!   blocked its signals, or another handler has replaced ours). Its processor is taken, too.
+//! - A worker without a processor that has come back from the kernel and goes on running: it is sent a
+//!   signal and queues up.
+//! - A processor without a worker, and no spare one: a fiber is given back (rule R7).
+//! - A worker whose timer the kernel refused (RLIMIT_SIGPENDING): the monitor sends its signals. With
+//!   asynchronous preemption off it poisons the guard word instead.
+//!
+//! It never allocates after its start and takes no lock, so no preempted fiber can hold it up. When everything is
+//! idle it sleeps without a timeout.
+
+use super::processor::Processor;
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::preempt::Target;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sys::{self, ThreadState};
+
+/// Between two looks while tasks wait, in nanoseconds.
+const TICK: u64 = 1_000_000;
+/// Between two looks while nobody waits.
+const LAZY_TICK: u64 = 10_000_000;
+/// So long after the last work it stops looking.
+const LINGER: u64 = 100_000_000;
+
+/// What others know of the monitor.
+#[derive(Debug)]
+pub(crate) struct MonitorState {
+    /// 0: it sleeps without a timeout. Moves whenever it should look.
+    word: AtomicU32,
+    asleep: AtomicBool,
+    ends: AtomicBool,
+}
+
+impl MonitorState {
+    pub(crate) fn new() -> MonitorState {
+        MonitorState {
+            word: AtomicU32::new(0),
+            asleep: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
+        }
+    }
+
+    /// A processor is not idle any more. One load, unless everything has been idle for long.
+    #[inline]
+    pub(crate) fn busy_again(&self) {
+        if self.asleep.load(Ordering::SeqCst) {
+            self.poke();
+        }
+    }
+
+    /// Makes the monitor look now. Async-signal-safe.
+    pub(crate) fn poke(&self) {
+        self.word.fetch_add(1, Ordering::SeqCst);
+        sys::futex_wake(&self.word, 1);
+    }
+
+    /// The monitor's thread is to end.
+    pub(crate) fn end(&self) {
+        self.ends.store(true, Ordering::SeqCst);
+        self.poke();
+    }
+}
+
+/// What the monitor remembers of a processor between two looks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    tick: u64,
+    worker: usize,
+    since: u64,
+    generation: u32,
+    next_look: u64,
+}
+
+/// The monitor's thread.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let state = &shared.monitor;
+    let mut seen = vec![Seen::default(); shared.processors.len()];
+    // How often a worker without a processor was found running, in a row.
+    let mut loose = vec![0_u8; shared.workers.len()];
+    let mut last_busy = sys::now();
+    sys::no_timer_slack();
+    while !state.ends.load(Ordering::SeqCst) {
+        let word = state.word.load(Ordering::SeqCst);
+        let now = sys::now();
+        let look = look(shared, now, &mut seen, &mut loose);
+        if look.busy {
+            last_busy = now;
+        }
+        let deadline = if look.busy || now - last_busy < LINGER {
+            Some(look.next)
+        } else {
+            state.asleep.store(true, Ordering::SeqCst);
+            // Whoever became busy before the store did not poke.
+            if shared.sleep.idle.len() < shared.processors.len() {
+                Some(look.next)
+            } else {
+                look.timer
+            }
+        };
+        sys::futex_wait(&state.word, word, deadline);
+        state.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What a look has found.
+struct Look {
+    busy: bool,
+    /// When to look again.
+    next: u64,
+    /// When the monitor must send a signal in a timer's stead.
+    timer: Option<u64>,
+}
+
+fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look {
+    let mut found = Look {
+        busy: false,
+        next: now + LAZY_TICK,
+        timer: None,
+    };
+    for (processor, seen) in shared.processors.iter().zip(seen) {
+        if processor.retired.load(Ordering::SeqCst)
+            || shared.sleep.idle.contains(processor.index)
+        {
+            seen.since = now;
+            continue;
+        }
+        found.busy = true;
+        if shared.anything_waits(processor) {
+            found.next = now + TICK;
+            look_at_processor(shared, processor, now, seen);
+        } else {
+            seen.since = now;
+        }
+    }
+    if !shared.orphans.is_empty() {
+        found.busy = true;
+        found.next = now + TICK;
+        if shared.spare_workers.is_empty() {
+            shared.supply.ask();
+            shared.give_back_one();
+        }
+    }
+    for (worker, loose) in shared.all_workers().zip(loose) {
+        let target = &worker.target;
+        if target.processor.peek() == 0 {
+            if look_at_loose(shared, worker, loose) {
+                found.busy = true;
+                found.next = found.next.min(now + 2 * TICK);
+            }
+        } else if target.lacks_timer() {
+            let armed = stand_in_for_timer(shared, target, now);
+            found.next = found.next.min(armed.max(now + 10_000));
+            found.timer = found.timer.into_iter().chain((armed != u64::MAX).then_some(armed)).min();
+        }
+    }
+    found
+}
+
+/// A busy processor, while others wait for it.
+fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mut Seen) {
+    let worker = processor.worker.load(Ordering::SeqCst);
+    let tick = processor.tick.load(Ordering::Relaxed);
+    // SAFETY: null, or a worker that is freed together with `shared`.
+    let Some(worker) = (unsafe { worker.as_ref() }) else {
+        return;
+    };
+    let generation = worker.target.generation.load(Ordering::Relaxed);
+    if seen.tick != tick || seen.worker != worker.index {
+        *seen = Seen {
+            tick,
+            worker: worker.index,
+            since: now,
+            generation,
+            next_look: now + TICK,
+        };
+        return;
+    }
+    let age = now.saturating_sub(seen.since);
+    if now < seen.next_look || age < TICK {
+        return;
+    }
+    match sys::thread_state(worker.target.thread.load(Ordering::SeqCst)) {
+        ThreadState::Blocked => {
+            take(shared, worker);
+        }
+        ThreadState::Running => {
+            // Running is what a hog does, and its slice will end; look less and less often.
+            seen.next_look = now + (age / 2).clamp(TICK, 10 * TICK);
+            let overdue = 2 * shared.config.slice + 2 * TICK;
+            let unreachable = generation == seen.generation
+                || worker.target.stuck.load(Ordering::Relaxed) > 2;
+            if age > overdue && unreachable {
+                take(shared, worker);
+            } else if age > overdue {
+                seen.generation = generation;
+                seen.since = now;
+                shared.rearm(processor);
+            }
+        }
+        ThreadState::Unknown => {}
+    }
+}
+
+/// Takes a worker's processor from outside and gives it to another. The protocol is in `preempt::take`.
+fn take(shared: &Shared, worker: &Worker) {
+    let target = &worker.target;
+    let switches = target.switches.load(Ordering::SeqCst);
+    let Some(fiber) = target.fiber() else {
+        return;
+    };
+    let Some(held) = target.processor.begin_take() else {
+        return;
+    };
+    let outside = sys::membarrier().is_ok()
+        && fiber.gate.critical.load(Ordering::SeqCst) == 0
+        && target.fiber.load(Ordering::SeqCst) == std::ptr::from_ref(fiber).cast_mut()
+        && target.switches.load(Ordering::SeqCst) == switches;
+    if !outside {
+        target.processor.cancel_take(held);
+        return;
+    }
+    if target.processor.finish_take(held) {
+        // R6: what is still armed would only interrupt the call.
+        target.arm(u64::MAX);
+        shared.counters.add(&shared.counters.taken);
+        // SAFETY: the address of one of this runtime's processors, now ours to give.
+        shared.hand_over(unsafe { &*(held as *const Processor) });
+    }
+}
+
+/// A worker without a processor. True: it has a fiber, so it is worth another look.
+fn look_at_loose(shared: &Shared, worker: &Worker, loose: &mut u8) -> bool {
+    let target = &worker.target;
+    if target.fiber().is_none() || worker.ended.load(Ordering::SeqCst) {
+        *loose = 0;
+        return false;
+    }
+    // Nobody waits: it may as well go on.
+    let contended = !shared.batch.is_empty()
+        || !shared.global.is_empty()
+        || shared.sleep.idle.is_empty();
+    match sys::thread_state(target.thread.load(Ordering::SeqCst)) {
+        ThreadState::Running if contended => {
+            *loose = loose.saturating_add(1);
+            // Twice: once can be a call's last microsecond.
+            if *loose >= 2 {
+                *loose = 0;
+                if shared.config.async_preempt {
+                    shared.counters.add(&shared.counters.signals);
+                    target.send(shared.config.signal);
+                } else if let Some(fiber) = target.fiber() {
+                    fiber.poison();
+                }
+            }
+        }
+        _ => *loose = 0,
+    }
+    true
+}
+
+/// Does for a worker without a timer what the timer would do. Returns when it is due next.
+fn stand_in_for_timer(shared: &Shared, target: &Target, now: u64) -> u64 {
+    let armed = target.armed.load(Ordering::SeqCst);
+    if armed > now {
+        return armed;
+    }
+    if shared.config.async_preempt {
+        shared.counters.add(&shared.counters.signals);
+        target.send(shared.config.signal);
+        // The handler sets the next one; should the signal be lost, this one is still due.
+        return now + TICK;
+    }
+    if target.actions.is_wanted(target)
+        && let Some(fiber) = target.fiber()
+    {
+        fiber.poison();
+    }
+    target.armed.load(Ordering::SeqCst)
+}

@@ -1,0 +1,344 @@
+//! The runtime and the handles to it.
+
+use super::block_on;
+use super::blocking;
+use super::builder::Builder;
+use super::context;
+use super::metrics::RuntimeMetrics;
+use super::shared::{Scheduler, Shared};
+use super::shutdown::{self, Attendants};
+use super::task::{self, Id, JoinHandle};
+use crate::preempt::Critical;
+use crate::sync::Arc;
+use crate::sys;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// The executor: its processors, workers, fibers and timers.
+///
+/// Dropping it waits for the polls that are running to end, drops every task, and runs the destructors of
+/// every identity's thread-locals. See [`shutdown_timeout`](Runtime::shutdown_timeout) for one that does not
+/// wait for ever.
+///
+/// ```
+/// let runtime = preemptive::runtime::Runtime::new().unwrap();
+/// let answer = runtime.block_on(async {
+///     preemptive::spawn(async { 6 * 7 }).await.unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// ```
+#[derive(Debug)]
+pub struct Runtime {
+    handle: Handle,
+    attendants: Attendants,
+    is_shut_down: bool,
+}
+
+/// A reference to a runtime: spawns and blocks on it from anywhere.
+///
+/// It does not keep the runtime running: after the [`Runtime`] is dropped, what it spawns is cancelled.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// While it lives, a runtime is current on this thread. Made by [`Handle::enter`].
+#[derive(Debug)]
+#[must_use = "the runtime is current only while the guard lives"]
+pub struct EnterGuard<'a> {
+    before: Option<Handle>,
+    _runtime: PhantomData<&'a Handle>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for EnterGuard<'_> {
+    fn drop(&mut self) {
+        context::replace(self.before.take());
+    }
+}
+
+/// There is no current runtime. Returned by [`Handle::try_current`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TryCurrentError {
+    _private: (),
+}
+
+impl TryCurrentError {
+    /// Is it that there is no runtime here? (It is.)
+    pub fn is_missing_context(&self) -> bool {
+        true
+    }
+
+    /// Is it that the thread's locals are being destroyed?
+    pub fn is_thread_local_destroyed(&self) -> bool {
+        false
+    }
+}
+
+/// The one text for it.
+const NO_RUNTIME: &str = "there is no runtime here: call it from a task, inside `Runtime::block_on`, \
+                          or while a guard of `Handle::enter` lives";
+
+impl fmt::Display for TryCurrentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NO_RUNTIME)
+    }
+}
+
+impl Error for TryCurrentError {}
+
+impl Runtime {
+    /// A runtime with the default options: see [`Builder`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Builder::build`].
+    pub fn new() -> io::Result<Runtime> {
+        Builder::new_multi_thread().build()
+    }
+
+    pub(super) fn new_from(shared: Arc<Shared>, attendants: Attendants) -> Runtime {
+        Runtime {
+            handle: Handle { shared },
+            attendants,
+            is_shut_down: false,
+        }
+    }
+
+    /// A handle to it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Starts a task. It runs whether or not its handle is awaited.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// Runs `f` on a thread where blocking is all there is: see [`task::spawn_blocking`](crate::task::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<F, R>(&self, f: F) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.handle.spawn_blocking(f)
+    }
+
+    /// Runs a future to its end on the calling thread, with this runtime current.
+    ///
+    /// The future itself is polled by the calling thread, as Tokio's multi-thread runtime does; what it
+    /// spawns runs on the workers.
+    ///
+    /// # Panics
+    ///
+    /// If the future panics; on a plain thread that is inside another `block_on`.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// Makes this runtime current on the calling thread: see [`Handle::enter`].
+    pub fn enter(&self) -> EnterGuard<'_> {
+        self.handle.enter()
+    }
+
+    /// What it has counted.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        self.handle.metrics()
+    }
+
+    /// Ends the runtime, waiting at most `timeout` for polls in progress.
+    ///
+    /// A poll that does not end in time goes on in the background as an ordinary thread of the lowest
+    /// priority; its task is dropped when it ends. Its locks are not left locked, and nothing else of the runtime
+    /// waits for it. How many there were is written to standard error.
+    ///
+    /// Blocking closures that have not started are cancelled; running ones are waited for likewise.
+    pub fn shutdown_timeout(mut self, timeout: Duration) {
+        self.shut_down(Some(timeout));
+    }
+
+    /// Ends the runtime without waiting: `shutdown_timeout(Duration::ZERO)`. Legal inside a task.
+    pub fn shutdown_background(self) {
+        if context::is_polling() {
+            // The task that calls is one of those that would be waited for, or holds up another.
+            let mut runtime = self;
+            runtime.is_shut_down = true;
+            let shared = Arc::clone(&runtime.handle.shared);
+            let mut attendants = std::mem::take(&mut runtime.attendants);
+            let spawned = std::thread::Builder::new()
+                .name("preemptive-shutdown".to_owned())
+                .spawn(move || finish(&shared, &mut attendants, Some(Duration::ZERO)));
+            drop(spawned);
+        } else {
+            self.shutdown_timeout(Duration::ZERO);
+        }
+    }
+
+    fn shut_down(&mut self, timeout: Option<Duration>) {
+        if std::mem::replace(&mut self.is_shut_down, true) {
+            return;
+        }
+        finish(&self.handle.shared, &mut self.attendants, timeout);
+    }
+}
+
+/// Ends a runtime: its blocking pool, then its tasks and threads.
+fn finish(shared: &Arc<Shared>, attendants: &mut Attendants, timeout: Option<Duration>) {
+    // Thirty years are as good as for ever, and do not overflow.
+    let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(30 * 365 * 86_400)));
+    let deadline = timeout.map(|timeout| sys::now() + timeout.as_nanos() as u64);
+    let until = timeout.map(|timeout| Instant::now() + timeout);
+    shared.blocking.close();
+    let left = shutdown::run(shared, attendants, deadline);
+    let blocking_ended = shared.blocking.join(until);
+    if left > 0 && timeout.is_some_and(|timeout| !timeout.is_zero()) {
+        eprintln!(
+            "preemptive: shutdown left {left} unfinished poll(s), which go on at the lowest priority{}",
+            if blocking_ended { "" } else { ", and blocking closures" }
+        );
+    }
+}
+
+impl Drop for Runtime {
+    #[track_caller]
+    fn drop(&mut self) {
+        if self.is_shut_down {
+            return;
+        }
+        if context::is_polling() && !std::thread::panicking() {
+            // Keep the promise that nothing is lost, before complaining.
+            self.is_shut_down = true;
+            let shared = Arc::clone(&self.handle.shared);
+            let mut attendants = std::mem::take(&mut self.attendants);
+            let _ = std::thread::Builder::new()
+                .name("preemptive-shutdown".to_owned())
+                .spawn(move || finish(&shared, &mut attendants, None));
+            panic!(
+                "cannot drop a runtime in a context where blocking is not allowed: \
+                 a runtime waits for its tasks when it is dropped; drop it outside of tasks, \
+                 or call `Runtime::shutdown_background`"
+            );
+        }
+        self.shut_down(if std::thread::panicking() && context::is_polling() {
+            Some(Duration::ZERO)
+        } else {
+            None
+        });
+    }
+}
+
+impl Handle {
+    /// The current runtime's handle.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub fn current() -> Handle {
+        match Handle::try_current() {
+            Ok(handle) => handle,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The current runtime's handle, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn try_current() -> Result<Handle, TryCurrentError> {
+        context::current().ok_or(TryCurrentError { _private: () })
+    }
+
+    /// Makes this runtime current on the calling thread while the guard lives.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new().unwrap();
+    /// let _guard = runtime.handle().enter();
+    /// let task = preemptive::spawn(async { 1 });
+    /// # drop(task);
+    /// ```
+    pub fn enter(&self) -> EnterGuard<'_> {
+        EnterGuard {
+            before: context::replace(Some(self.clone())),
+            _runtime: PhantomData,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// Starts a task: see [`Runtime::spawn`]. After the runtime has ended the task is cancelled at once.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (owned, notified, handle) = task::spawn(
+            future,
+            Scheduler(Arc::clone(&self.shared)),
+            Id::next(),
+            Location::caller(),
+        );
+        match self.shared.tasks.bind(owned) {
+            Ok(()) => {
+                let shared = &*self.shared;
+                let critical = Critical::enter();
+                match shared.processor_here(&critical) {
+                    Some(processor) => {
+                        processor.queue.push(notified, &shared.global);
+                        shared.submitted_to(processor);
+                    }
+                    None => {
+                        shared.global.push(notified);
+                        shared.submitted();
+                    }
+                }
+            }
+            Err(refused) => {
+                refused.shutdown();
+                drop(notified);
+            }
+        }
+        handle
+    }
+
+    /// Runs `f` on a thread of the blocking pool: see [`task::spawn_blocking`](crate::task::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<F, R>(&self, f: F) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        blocking::spawn(&self.shared, f, Location::caller())
+    }
+
+    /// Runs a future to its end on the calling thread: see [`Runtime::block_on`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Runtime::block_on`].
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _current = self.enter();
+        block_on::block_on(future)
+    }
+
+    /// What the runtime has counted.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}

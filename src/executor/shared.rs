@@ -1,0 +1,366 @@
+//! What all workers of a runtime share, and the decisions that need all of it: who runs next, who is woken,
+//! whose slice is bounded, who gets a processor.
+
+use super::bits::Bits;
+use super::blocking::BlockingPool;
+use super::builder::Config;
+use super::metrics::Counters;
+use super::monitor::MonitorState;
+use super::processor::Processor;
+use super::queue::Global;
+use super::shutdown::Shutdown;
+use super::sleep::{AWAKE, Sleep};
+use super::supply::Supply;
+use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
+use super::timer::Timers;
+use super::worker::Worker;
+use crate::preempt::{Critical, safepoint};
+use crate::stack::{Fiber, FiberQueue};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sys;
+use std::ptr::null_mut;
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) processors: Box<[Processor]>,
+    /// Every worker there ever was; null where there is none yet. Freed with the runtime.
+    pub(crate) workers: Box<[AtomicPtr<Worker>]>,
+    /// Runnable tasks that belong to no processor.
+    pub(crate) global: Global,
+    /// Runnable fibers: polls that were preempted.
+    pub(crate) batch: FiberQueue,
+    /// Spare fibers, at the top of their loops.
+    pub(crate) spare_fibers: FiberQueue,
+    /// Counts supplied fibers: what a processor that has none sleeps on.
+    pub(crate) supplied: AtomicU32,
+    /// Who sleeps on it.
+    starved: AtomicU32,
+    /// Workers without a processor, parked.
+    pub(crate) spare_workers: Bits,
+    /// Processors without a worker.
+    pub(crate) orphans: Bits,
+    pub(crate) sleep: Sleep,
+    pub(crate) timers: Timers,
+    pub(crate) tasks: OwnedTasks,
+    pub(crate) supply: Supply,
+    pub(crate) monitor: MonitorState,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) counters: Counters,
+    pub(crate) blocking: BlockingPool,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Shared {
+        let processors = config.worker_threads;
+        Shared {
+            processors: (0..processors).map(Processor::new).collect(),
+            workers: (0..config.max_threads)
+                .map(|_| AtomicPtr::new(null_mut()))
+                .collect(),
+            global: Global::new(),
+            batch: FiberQueue::new(),
+            spare_fibers: FiberQueue::new(),
+            supplied: AtomicU32::new(0),
+            starved: AtomicU32::new(0),
+            spare_workers: Bits::new(config.max_threads),
+            orphans: Bits::new(processors),
+            sleep: Sleep::new(processors),
+            timers: Timers::new(processors),
+            tasks: OwnedTasks::new((processors * 4).next_power_of_two()),
+            supply: Supply::new(),
+            monitor: MonitorState::new(),
+            shutdown: Shutdown::new(),
+            counters: Counters::default(),
+            blocking: BlockingPool::new(config.max_blocking_threads, config.thread_keep_alive),
+            config,
+        }
+    }
+
+    /// The worker with this number, if it was ever made.
+    pub(crate) fn worker(&self, index: usize) -> Option<&Worker> {
+        // SAFETY: null, or a worker that is freed together with `self`.
+        unsafe { self.workers.get(index)?.load(Ordering::SeqCst).as_ref() }
+    }
+
+    /// All workers.
+    pub(crate) fn all_workers(&self) -> impl Iterator<Item = &Worker> {
+        (0..self.workers.len()).map_while(|index| self.worker(index))
+    }
+
+    /// The processor held by the caller, if it runs on a fiber of this runtime on a worker that has one. It
+    /// stays the caller's while `critical` lives.
+    #[inline]
+    pub(crate) fn processor_here(&self, critical: &Critical) -> Option<&Processor> {
+        let fiber = critical.fiber()?;
+        if fiber.owner != std::ptr::from_ref(self).cast() {
+            return None;
+        }
+        let held = safepoint::worker_of(fiber)?.processor.held();
+        // SAFETY: 0, or the address of one of this runtime's processors.
+        unsafe { (held as *const Processor).as_ref() }
+    }
+
+    /// Is anything runnable that this processor could run instead of what it runs?
+    pub(crate) fn anything_waits(&self, processor: &Processor) -> bool {
+        !self.batch.is_empty()
+            || !self.global.is_empty()
+            || !processor.queue.is_empty()
+            || processor.due.load(Ordering::SeqCst)
+            || self.shutdown.has_begun()
+    }
+
+    /// Is anything runnable anywhere?
+    pub(crate) fn anything_runnable(&self, processor: &Processor) -> bool {
+        self.anything_waits(processor)
+            || self
+                .processors
+                .iter()
+                .any(|processor| !processor.queue.is_empty())
+    }
+
+    /// Somebody put a task where `processor`, which is busy, will find it: wake an idle one, or see to it that
+    /// this one's slice is bounded.
+    #[inline]
+    pub(crate) fn submitted_to(&self, processor: &Processor) {
+        if !self.wake_one() {
+            self.bound_slice(processor);
+        }
+    }
+
+    /// Somebody put work into a queue that all share.
+    pub(crate) fn submitted(&self) {
+        if !self.wake_one() {
+            self.bound_slices();
+        }
+    }
+
+    /// Wakes an idle processor, unless somebody searches already. False: there is neither.
+    #[inline]
+    pub(crate) fn wake_one(&self) -> bool {
+        if self.sleep.is_searching() {
+            return true;
+        }
+        match self.sleep.idle.take_any() {
+            Some(index) => {
+                self.wake(index);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Wakes a processor that the caller has taken out of `idle`.
+    pub(crate) fn wake(&self, index: usize) {
+        let processor = &self.processors[index];
+        self.sleep.start_search();
+        processor.searching.store(true, Ordering::Relaxed);
+        processor.parked.store(AWAKE, Ordering::SeqCst);
+        sys::futex_wake(&processor.parked, 1);
+        self.monitor.busy_again();
+    }
+
+    /// Bounds the current poll of this processor by a slice, if it is not yet.
+    pub(crate) fn bound_slice(&self, processor: &Processor) {
+        if processor.slice_end.load(Ordering::SeqCst) != u64::MAX {
+            return;
+        }
+        self.start_slice(processor, self.config.slice);
+    }
+
+    /// The same for every busy processor.
+    pub(crate) fn bound_slices(&self) {
+        for processor in &self.processors {
+            if !self.sleep.idle.contains(processor.index) {
+                self.bound_slice(processor);
+            }
+        }
+    }
+
+    /// A slice of `length` begins now.
+    pub(crate) fn start_slice(&self, processor: &Processor, length: u64) {
+        processor
+            .slice_tick
+            .store(processor.tick.load(Ordering::Relaxed), Ordering::Relaxed);
+        processor
+            .slice_end
+            .store(sys::now() + length, Ordering::SeqCst);
+        self.rearm(processor);
+    }
+
+    /// When this processor's worker should next get a signal.
+    fn next_alarm(&self, processor: &Processor) -> u64 {
+        let slice = processor.slice_end.load(Ordering::SeqCst);
+        if processor.due.load(Ordering::SeqCst) {
+            // Its timers have gone off already; whoever serves them sets the next alarm.
+            return slice;
+        }
+        slice.min(self.timers.shard(processor.index).next())
+    }
+
+    /// Sets the timer of the processor's worker. Any thread; async-signal-safe.
+    pub(crate) fn rearm(&self, processor: &Processor) {
+        // SAFETY: null, or a worker that is freed together with `self`.
+        let Some(worker) = (unsafe { processor.worker.load(Ordering::SeqCst).as_ref() }) else {
+            return;
+        };
+        // Two threads may do this at once with different alarms in mind: whoever comes last must have seen the
+        // earliest, so look again after setting.
+        loop {
+            let alarm = self.next_alarm(processor);
+            if worker.target.armed.load(Ordering::SeqCst) == alarm {
+                return;
+            }
+            worker.target.arm(alarm);
+            if worker.target.lacks_timer() {
+                self.monitor.poke();
+            }
+        }
+    }
+
+    /// Gives a processor without a worker to a spare one; rule R7 where there is none. Any thread, the signal
+    /// handler outside critical sections included.
+    pub(crate) fn hand_over(&self, processor: &Processor) {
+        self.counters.add(&self.counters.hand_overs);
+        loop {
+            if let Some(index) = self.spare_workers.take_any() {
+                if let Some(worker) = self.worker(index) {
+                    processor
+                        .worker
+                        .store(std::ptr::from_ref(worker).cast_mut(), Ordering::SeqCst);
+                    worker
+                        .target
+                        .processor
+                        .give(std::ptr::from_ref(processor) as usize);
+                    worker.wake();
+                }
+                break;
+            }
+            processor.worker.store(null_mut(), Ordering::SeqCst);
+            self.orphans.insert(processor.index);
+            // A worker that became spare just now looks at the orphans after it has said so.
+            if self.spare_workers.is_empty() {
+                self.give_back_one();
+                break;
+            }
+            if !self.orphans.remove(processor.index) {
+                break;
+            }
+        }
+        if self.spare_workers.len() < 1 {
+            self.supply.ask();
+        }
+    }
+
+    /// Rule R7: with no worker left, a runnable fiber is continued by its lender: it may hold the very lock
+    /// that everybody else waits for.
+    pub(crate) fn give_back_one(&self) {
+        if let Some(fiber) = self.batch.pop() {
+            self.counters.add(&self.counters.given_back);
+            // SAFETY: it came out of the queue, so it is ours.
+            unsafe { fiber.give_back(self.config.mask(), false) };
+        }
+    }
+
+    /// A fiber was put into `spare_fibers`. Rule R1 holds: this may be a park stack.
+    pub(crate) fn fiber_available(&self) {
+        self.supplied.fetch_add(1, Ordering::SeqCst);
+        if self.starved.load(Ordering::SeqCst) > 0 {
+            sys::futex_wake(&self.supplied, u32::MAX >> 1);
+        }
+        if self.shutdown.has_begun() {
+            self.shutdown.moved();
+        }
+    }
+
+    /// Takes a spare fiber, and asks for more where few are left.
+    pub(crate) fn take_spare_fiber(&self) -> Option<&'static Fiber> {
+        let fiber = self.spare_fibers.pop();
+        if self.spare_fibers.len() < self.config.low_fibers() {
+            self.supply.ask();
+        }
+        fiber
+    }
+
+    /// Waits, at most until `deadline`, for a fiber to become spare after `supplied` was read.
+    pub(crate) fn wait_for_fiber(&self, supplied: u32, deadline: u64) {
+        self.starved.fetch_add(1, Ordering::SeqCst);
+        sys::futex_wait(&self.supplied, supplied, Some(deadline));
+        self.starved.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes a task from the queue that all share, and this processor's part of the rest into its ring.
+    pub(crate) fn take_global(&self, processor: &Processor) -> Option<Notified> {
+        let waiting = self.global.len();
+        if waiting == 0 {
+            return None;
+        }
+        let share = (waiting / self.processors.len()).min(64);
+        self.global.pop_many(share, |task| {
+            // The ring is empty, or nearly: this is called when nothing was found in it.
+            if processor.queue.try_push(task).is_err() {
+                crate::fatal::fatal!("a ring that was empty is full");
+            }
+        })
+    }
+
+    /// A fiber was put into `batch`.
+    pub(crate) fn submitted_fiber(&self) {
+        self.submitted();
+        if self.spare_fibers.len() < self.config.low_fibers() {
+            self.supply.ask();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            let worker = worker.load(Ordering::SeqCst);
+            if !worker.is_null() {
+                // SAFETY: made by `supply`; its thread held an `Arc` of `self` and has let go of it.
+                drop(unsafe { Box::from_raw(worker) });
+            }
+        }
+    }
+}
+
+/// How tasks reach their runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduler(pub(crate) Arc<Shared>);
+
+impl Schedule for Scheduler {
+    fn schedule(&self, task: Notified) {
+        let shared = &*self.0;
+        let critical = Critical::enter();
+        match shared.processor_here(&critical) {
+            Some(processor) => {
+                processor.queue.push(task, &shared.global);
+                shared.submitted_to(processor);
+            }
+            None => {
+                shared.global.push(task);
+                shared.submitted();
+            }
+        }
+    }
+
+    fn yield_now(&self, task: Notified) {
+        let shared = &*self.0;
+        let critical = Critical::enter();
+        match shared.processor_here(&critical) {
+            // Nobody needs waking: the poll has just ended, and this very processor looks next.
+            Some(processor) => processor.queue.push(task, &shared.global),
+            None => {
+                shared.global.push(task);
+                shared.submitted();
+            }
+        }
+    }
+
+    fn release(&self, task: &TaskRef) -> Option<TaskRef> {
+        self.0.tasks.remove(task)
+    }
+}

@@ -1,0 +1,269 @@
+//! How a runtime ends.
+//!
+//! 1. **Begin.** No task is spawned any more; every task that is not being polled is dropped, on a fiber, with the
+//!    runtime current. Polls that run, or were preempted, go on to their end; then their tasks are dropped.
+//! 2. **Retire.** A processor with nothing left retires. When the last has, workers without a fiber end.
+//! 3. **Abandon**, if a deadline was given and has passed. What is still in the middle of a poll is given back to
+//!    its lender under SCHED_IDLE (rule R8): it keeps its locks' promises, holds no processor, and its task is
+//!    dropped when the poll ends. A poll that the kernel has blocked stays where it is.
+//! 4. **Fibers end.** Each lender continues its fiber, which is at the top of its loop, returns, and runs
+//!    the destructors of its thread-locals.
+//!
+//! Every count below is waited for on one futex word, which each of them moves.
+
+use super::shared::Shared;
+use super::supply;
+use crate::stack::Fiber;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sys;
+use std::thread::JoinHandle;
+
+/// How far a runtime's end has come.
+#[derive(Debug)]
+pub(crate) struct Shutdown {
+    begun: AtomicBool,
+    abandoned: AtomicBool,
+    retired: AtomicUsize,
+    /// All processors have retired.
+    workers_may_end: AtomicBool,
+    workers_ended: AtomicUsize,
+    fibers_ended: AtomicUsize,
+    /// Moves whenever any of the above does.
+    word: AtomicU32,
+}
+
+/// How long step 3 waits for signals to arrive, in nanoseconds.
+const ABANDON: u64 = 100_000_000;
+
+impl Shutdown {
+    pub(crate) fn new() -> Shutdown {
+        Shutdown {
+            begun: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            retired: AtomicUsize::new(0),
+            workers_may_end: AtomicBool::new(false),
+            workers_ended: AtomicUsize::new(0),
+            fibers_ended: AtomicUsize::new(0),
+            word: AtomicU32::new(0),
+        }
+    }
+
+    /// Is the runtime shutting down?
+    #[inline]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Has the deadline passed?
+    #[inline]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Have all processors retired?
+    pub(crate) fn workers_may_end(&self) -> bool {
+        self.workers_may_end.load(Ordering::SeqCst)
+    }
+
+    /// Is it too late to make anything?
+    pub(crate) fn is_ending(&self) -> bool {
+        self.workers_may_end()
+    }
+
+    /// Something moved.
+    pub(crate) fn moved(&self) {
+        self.word.fetch_add(1, Ordering::SeqCst);
+        sys::futex_wake(&self.word, u32::MAX >> 1);
+    }
+
+    pub(crate) fn worker_ended(&self) {
+        self.workers_ended.fetch_add(1, Ordering::SeqCst);
+        self.moved();
+    }
+
+    pub(crate) fn fiber_ended(&self) {
+        self.fibers_ended.fetch_add(1, Ordering::SeqCst);
+        self.moved();
+    }
+
+    /// Waits until `done`, at most until `deadline`.
+    fn wait_until(&self, deadline: Option<u64>, mut done: impl FnMut() -> bool) -> bool {
+        loop {
+            let word = self.word.load(Ordering::SeqCst);
+            if done() {
+                return true;
+            }
+            if deadline.is_some_and(|deadline| sys::now() >= deadline) {
+                return false;
+            }
+            sys::futex_wait(&self.word, word, deadline);
+        }
+    }
+}
+
+impl Shared {
+    /// A processor has nothing left. In a critical section, on its worker.
+    pub(crate) fn retire(&self, worker: &super::worker::Worker, processor: &super::processor::Processor) {
+        processor.retired.store(true, Ordering::SeqCst);
+        worker.target.processor.release();
+        let retired = self.shutdown.retired.fetch_add(1, Ordering::SeqCst) + 1;
+        if retired == self.processors.len() {
+            self.shutdown.workers_may_end.store(true, Ordering::SeqCst);
+            while let Some(index) = self.spare_workers.take_any() {
+                if let Some(worker) = self.worker(index) {
+                    worker.wake();
+                }
+            }
+        }
+        self.shutdown.moved();
+    }
+
+    /// Drops what tasks are left that nobody polls. On a fiber, preemptible, with the runtime current.
+    pub(crate) fn drain(&self) {
+        while let Some(task) = self.tasks.pop(0) {
+            task.shutdown();
+        }
+        loop {
+            let task = {
+                let critical = crate::preempt::Critical::enter();
+                self.processor_here(&critical)
+                    .and_then(|processor| processor.queue.pop())
+                    .or_else(|| self.global.pop_many(0, |_| {}))
+            };
+            // Dropped outside of the critical section: it may free.
+            match task {
+                Some(task) => drop(task),
+                None => return,
+            }
+        }
+    }
+
+    /// Is there nothing for [`drain`](Self::drain) to do?
+    pub(crate) fn is_drained(&self, processor: &super::processor::Processor) -> bool {
+        self.tasks.is_empty() && processor.queue.is_empty() && self.global.is_empty()
+    }
+}
+
+/// The threads of a runtime that are not workers.
+#[derive(Debug, Default)]
+pub(crate) struct Attendants {
+    pub(crate) supplier: Option<JoinHandle<()>>,
+    pub(crate) monitor: Option<JoinHandle<()>>,
+}
+
+/// Ends a runtime, at the latest soon after `deadline`. Returns how many polls had to be left.
+pub(crate) fn run(shared: &Arc<Shared>, attendants: &mut Attendants, deadline: Option<u64>) -> usize {
+    let shutdown = &shared.shutdown;
+    shutdown.begun.store(true, Ordering::SeqCst);
+    shared.tasks.close();
+    while let Some(index) = shared.sleep.idle.take_any() {
+        shared.wake(index);
+    }
+    shared.bound_slices();
+    shared.supply.ask();
+    shared.monitor.poke();
+
+    let workers_ended = || {
+        shutdown.workers_may_end()
+            && shutdown.workers_ended.load(Ordering::SeqCst) >= shared.supply.worker_count()
+    };
+    let mut in_time = shutdown.wait_until(deadline, workers_ended);
+    if !in_time {
+        shutdown.abandoned.store(true, Ordering::SeqCst);
+        let until = sys::now() + ABANDON;
+        while !in_time && sys::now() < until {
+            for worker in shared.all_workers() {
+                if worker.target.fiber().is_some() {
+                    worker.target.send(shared.config.signal);
+                }
+            }
+            in_time = shutdown.wait_until(Some(sys::now() + 2_000_000), workers_ended);
+        }
+    }
+    shared.supply.end();
+    shared.monitor.end();
+    if in_time || shutdown.workers_may_end() {
+        for thread in [attendants.supplier.take(), attendants.monitor.take()] {
+            let _ = thread.map(JoinHandle::join);
+        }
+    }
+    for thread in shared.supply.take_threads() {
+        // One that the kernel has blocked ends when it returns.
+        if in_time || thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+    shared.timers.shut_down();
+    let grace = deadline.map(|deadline| deadline.max(sys::now()) + 10_000_000);
+    end_fibers(shared, grace)
+}
+
+/// Step 4 of the module's head. Returns how many could not be ended by `deadline`.
+fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
+    let shutdown = &shared.shutdown;
+    let fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
+    fibers.iter().for_each(|fiber| fiber.end_at_top());
+    let all_ended = shutdown.wait_until(deadline, || {
+        // Those that were given back earlier come here one by one.
+        while let Some(fiber) = shared.spare_fibers.pop() {
+            // SAFETY: out of the queue the fiber is ours; it is at the top of its loop.
+            unsafe { fiber.give_back(shared.config.mask(), false) };
+        }
+        shutdown.fibers_ended.load(Ordering::SeqCst) >= fibers.len()
+    });
+    let until = if all_ended { None } else { deadline.map(|_| realtime_in(1_000_000)) };
+    // SAFETY: each was told to end; nobody else joins or uses it.
+    let left = fibers
+        .into_iter()
+        .filter(|fiber| !unsafe { fiber.join(until) })
+        .count();
+    shared.supply.fiber_count.store(left, Ordering::SeqCst);
+    left
+}
+
+/// CLOCK_REALTIME so many nanoseconds from now: what `pthread_timedjoin_np` takes.
+fn realtime_in(nanoseconds: i64) -> libc::timespec {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for writes.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    time.tv_nsec += nanoseconds;
+    time.tv_sec += time.tv_nsec / 1_000_000_000;
+    time.tv_nsec %= 1_000_000_000;
+    time
+}
+
+/// Starts the threads of a runtime; on an error nothing is left of it.
+pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
+    let mut attendants = Attendants::default();
+    let started = supply::stock(shared).and_then(|()| {
+        let supplier = Arc::clone(shared);
+        let monitor = Arc::clone(shared);
+        let named = |role| std::thread::Builder::new().name(format!("preemptive-{role}"));
+        attendants.supplier = Some(named("supply").spawn(move || supply::run(&supplier))?);
+        attendants.monitor =
+            Some(named("monitor").spawn(move || super::monitor::run(&monitor))?);
+        Ok(())
+    });
+    // Every processor starts as one without a worker.
+    for processor in &shared.processors {
+        shared.hand_over(processor);
+    }
+    shared.counters.hand_overs.store(0, Ordering::Relaxed);
+    match started {
+        Ok(()) => Ok(attendants),
+        Err(error) => {
+            if shared.supply.worker_count() == 0 {
+                // Nobody can retire the processors.
+                shared.shutdown.workers_may_end.store(true, Ordering::SeqCst);
+            }
+            let left = run(shared, &mut attendants, None);
+            debug_assert_eq!(left, 0);
+            Err(error)
+        }
+    }
+}
+

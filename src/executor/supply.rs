@@ -1,0 +1,239 @@
+//! The supplier: an ordinary thread that makes fibers and workers ahead of need, and nothing else does.
+//!
+//! It allocates and may wait for malloc's lock while a preempted poll holds it. That delays nobody: whoever needs a
+//! fiber and finds none resumes a preempted one instead, and a processor without a worker gives one back to
+//! its lender (rule R7). It is apart from the monitor for just that reason: the monitor must never wait.
+
+use super::fiber_loop::FiberLife;
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::preempt::Critical;
+use crate::stack::Fiber;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex};
+use crate::sys;
+use std::io;
+use std::thread;
+
+/// How much of a spare fiber's stack stays committed: what a usual poll needs.
+const KEPT_STACK: usize = 64 * 1024;
+/// How often spare fibers' stacks are trimmed, in nanoseconds, while they are used.
+const TRIM_EVERY: u64 = 1_000_000_000;
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    /// 1: somebody asked.
+    asked: AtomicU32,
+    /// Every fiber there is, for the end of the runtime.
+    fibers: Mutex<Vec<&'static Fiber>>,
+    /// The workers' threads.
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// Workers ever made.
+    workers: AtomicUsize,
+    /// Fibers that there are.
+    pub(crate) fiber_count: AtomicUsize,
+    /// A shortage has been reported.
+    reported: AtomicBool,
+    /// The supplier is to end.
+    ends: AtomicBool,
+}
+
+impl Supply {
+    pub(crate) fn new() -> Supply {
+        Supply {
+            asked: AtomicU32::new(0),
+            fibers: Mutex::new(Vec::new()),
+            threads: Mutex::new(Vec::new()),
+            workers: AtomicUsize::new(0),
+            fiber_count: AtomicUsize::new(0),
+            reported: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
+        }
+    }
+
+    /// Something is running out. Async-signal-safe.
+    pub(crate) fn ask(&self) {
+        if self.asked.swap(1, Ordering::SeqCst) == 0 {
+            sys::futex_wake(&self.asked, 1);
+        }
+    }
+
+    /// Workers ever made.
+    pub(crate) fn worker_count(&self) -> usize {
+        self.workers.load(Ordering::SeqCst)
+    }
+
+    /// The supplier's thread is to end.
+    pub(crate) fn end(&self) {
+        self.ends.store(true, Ordering::SeqCst);
+        self.asked.store(1, Ordering::SeqCst);
+        sys::futex_wake(&self.asked, 1);
+    }
+
+    /// Every fiber there is; none is made any more.
+    pub(crate) fn take_fibers(&self) -> Vec<&'static Fiber> {
+        std::mem::take(&mut *lock(&self.fibers))
+    }
+
+    /// The workers' threads.
+    pub(crate) fn take_threads(&self) -> Vec<thread::JoinHandle<()>> {
+        std::mem::take(&mut *lock(&self.threads))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Makes one fiber; it announces itself.
+fn make_fiber(shared: &Arc<Shared>) -> io::Result<()> {
+    // One reference for the fiber, given back when its lender stops.
+    let owner = Arc::into_raw(Arc::clone(shared));
+    match Fiber::spawn(shared.config.stack_size, owner.cast(), &FiberLife) {
+        Ok(fiber) => {
+            lock(&shared.supply.fibers).push(fiber);
+            shared.supply.fiber_count.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        Err(error) => {
+            // SAFETY: counted just above, and no fiber took it over.
+            drop(unsafe { Arc::from_raw(owner) });
+            Err(error)
+        }
+    }
+}
+
+/// Makes one worker, which starts as a spare one.
+fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
+    let index = shared.supply.worker_count();
+    if index >= shared.workers.len() {
+        return Err(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
+            format!(
+                "{index} worker threads exist already, which is the limit: raise Builder::max_threads"
+            ),
+        ));
+    }
+    let worker = Box::into_raw(Box::new(Worker::new(shared, index)?));
+    let arc = Arc::clone(shared);
+    // SAFETY: it lives until `Shared` frees it, after its thread has ended.
+    let borrowed: &'static Worker = unsafe { &*worker };
+    let spawned = thread::Builder::new()
+        .name(shared.config.name())
+        .spawn(move || {
+            borrowed.run(Arc::clone(&arc));
+            arc.shutdown.worker_ended();
+        });
+    match spawned {
+        Ok(thread) => {
+            shared.workers[index].store(worker, Ordering::SeqCst);
+            shared.supply.workers.store(index + 1, Ordering::SeqCst);
+            lock(&shared.supply.threads).push(thread);
+            Ok(())
+        }
+        Err(error) => {
+            // SAFETY: no thread got it.
+            drop(unsafe { Box::from_raw(worker) });
+            Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "cannot create a worker thread (raise RLIMIT_NPROC, the cgroup's pids.max or \
+                     kernel.threads-max): {error}"
+                ),
+            ))
+        }
+    }
+}
+
+/// Fills up what is short of. An error names what could not be made.
+fn fill(shared: &Arc<Shared>) -> io::Result<()> {
+    while shared.spare_fibers.len() < shared.config.high_fibers() && !shared.shutdown.is_ending() {
+        let before = shared.supplied.load(Ordering::SeqCst);
+        make_fiber(shared)?;
+        // It announces itself from its own thread.
+        let until = sys::now() + 1_000_000_000;
+        while shared.supplied.load(Ordering::SeqCst) == before && sys::now() < until {
+            shared.wait_for_fiber(before, until);
+        }
+    }
+    while shared.spare_workers.len() < shared.config.spare_workers() && !shared.shutdown.is_ending()
+    {
+        let before = shared.spare_workers.len();
+        make_worker(shared)?;
+        // Until it has said that it is spare, or has been given a processor already.
+        for _ in 0..1000 {
+            if shared.spare_workers.len() > before || !shared.orphans.is_empty() {
+                break;
+            }
+            let made = shared.worker(shared.supply.worker_count() - 1);
+            if made.is_none_or(|worker| worker.target.processor.peek() != 0) {
+                break;
+            }
+            sys::futex_wait(&AtomicU32::new(0), 0, Some(sys::now() + 50_000));
+        }
+    }
+    Ok(())
+}
+
+/// Makes what a new runtime starts with. On an error, what was made is to be shut down by the caller.
+pub(crate) fn stock(shared: &Arc<Shared>) -> io::Result<()> {
+    for _ in 0..shared.config.high_fibers() {
+        make_fiber(shared)?;
+    }
+    for _ in 0..shared.config.worker_threads + shared.config.spare_workers() {
+        make_worker(shared)?;
+    }
+    Ok(())
+}
+
+/// The supplier's thread.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let supply = &shared.supply;
+    let mut trimmed = sys::now();
+    let mut pause = 1_000_000;
+    loop {
+        let until = (shared.spare_fibers.len() > 0).then(|| sys::now() + TRIM_EVERY);
+        while supply.asked.load(Ordering::SeqCst) == 0 {
+            sys::futex_wait(&supply.asked, 0, until);
+            if until.is_some_and(|until| sys::now() >= until) {
+                break;
+            }
+        }
+        if supply.ends.load(Ordering::SeqCst) {
+            return;
+        }
+        supply.asked.store(0, Ordering::SeqCst);
+        match fill(shared) {
+            Ok(()) => pause = 1_000_000,
+            Err(error) => {
+                if !supply.reported.swap(true, Ordering::Relaxed) {
+                    eprintln!("preemptive: {error}; going on with what there is");
+                }
+                // Whoever runs short asks again.
+                sys::sleep(std::time::Duration::from_nanos(pause));
+                pause = (pause * 2).min(1_000_000_000);
+            }
+        }
+        if sys::now() - trimmed >= TRIM_EVERY {
+            trim(shared);
+            trimmed = sys::now();
+        }
+    }
+}
+
+/// Gives back what spare fibers' stacks hold beyond the usual.
+fn trim(shared: &Shared) {
+    for _ in 0..shared.spare_fibers.len() {
+        let _critical = Critical::enter();
+        let Some(fiber) = shared.spare_fibers.pop() else {
+            return;
+        };
+        // SAFETY: out of the queue the fiber is ours, and suspended.
+        unsafe {
+            let sp = (*fiber.saved.get()).sp;
+            fiber.map.trim(sp, KEPT_STACK);
+            shared.spare_fibers.push_back(fiber);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Names of tasks, and which task the current code belongs to.
+
+use crate::sync::atomic::AtomicU64;
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The name of a task: a number that no other task of this process ever has.
+///
+/// Numbers are handed out in no promised order; they say nothing about the order in which tasks were spawned.
+///
+/// # Examples
+///
+/// ```
+/// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+///     let handle = preemptive::spawn(async { preemptive::task::id() });
+///     let id = handle.id();
+///     assert_eq!(handle.await.unwrap(), id);
+/// })
+/// ```
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub struct Id(NonZeroU64);
+
+#[cfg(not(loom))]
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref NEXT: AtomicU64 = AtomicU64::new(1);
+}
+
+impl Id {
+    /// A name that was never given before.
+    pub(crate) fn next() -> Id {
+        loop {
+            // Relaxed: only the number itself matters. Zero is skipped should the counter ever come around.
+            if let Some(number) = NonZeroU64::new(NEXT.fetch_add(1, Relaxed)) {
+                return Id(number);
+            }
+        }
+    }
+
+    /// The number.
+    #[inline]
+    pub(crate) fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+thread_local! {
+    /// The task whose code runs here, or zero. Every fiber has its own.
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The [`Id`] of the task that calls this.
+///
+/// Destructors of a task's future and of its output count as the task's own code, wherever they run.
+///
+/// # Panics
+///
+/// Outside a task. The future given to `block_on` is not a task; [`try_id`] returns `None` there.
+///
+/// # Examples
+///
+/// ```
+/// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+///     preemptive::spawn(async { println!("this is task {}", preemptive::task::id()) })
+///         .await
+///         .unwrap();
+/// })
+/// ```
+#[track_caller]
+pub fn id() -> Id {
+    match try_id() {
+        Some(id) => id,
+        None => panic!(
+            "task::id called outside a task: call it from a spawned task, or use task::try_id"
+        ),
+    }
+}
+
+/// The [`Id`] of the task that calls this, or `None` outside a task.
+///
+/// # Examples
+///
+/// ```
+/// assert!(preemptive::task::try_id().is_none());
+/// ```
+pub fn try_id() -> Option<Id> {
+    NonZeroU64::new(CURRENT.get()).map(Id)
+}
+
+/// While it lives, the code of this thread belongs to a task. They nest.
+#[derive(Debug)]
+pub(crate) struct IdScope {
+    outer: u64,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl IdScope {
+    /// Makes `id` the current task until the value is dropped.
+    #[inline]
+    pub(crate) fn enter(id: Id) -> IdScope {
+        IdScope {
+            outer: CURRENT.replace(id.get()),
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl Drop for IdScope {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+    }
+}

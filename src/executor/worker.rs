@@ -1,0 +1,593 @@
+//! Workers: the kernel threads that execute fibers, and what happens on their system stacks.
+//!
+//! # The life of a worker
+//!
+//! ```text
+//!            ┌────────────── no fiber, no processor: spare ◀─────────────┐
+//!            │ given a processor                                       │
+//!            ▼                                                         │
+//!        dispatch: picks a fiber ──▶ runs it ──mcall──▶ preempted ─────┤ lost its processor
+//!                                      ▲                    │            │
+//!                                      └──── switch ◀─────────┘            │
+//!                                      └──── switch ◀── leave_for          │
+//!                                           leave_without_processor ──────┘
+//! ```
+//!
+//! Every function below runs on the system stack, at its base: `mcall` adds its frames below what the stack
+//! already holds, and none of them returns. They are critical sections (R1): the worker's `fiber` is null, so
+//! the signal handler leaves them alone.
+//!
+//! # The order of a switch
+//!
+//! A fiber's signal stack may be used by one kernel thread at a time. So a switch from one fiber to another
+//! is: choose the next; install its signal stack, which also tells what the old one had installed; only then
+//! put the old one where another worker can take it; go.
+
+use super::processor::Processor;
+use super::shared::Shared;
+use crate::arch;
+use crate::fatal::fatal;
+use crate::preempt::{Actions, Critical, How, Target, safepoint, setxid};
+use crate::stack::{self, Fiber};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sys::{self, SignalStack};
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+
+thread_local! {
+    /// This identity is a worker's own: its code runs on a system stack (rule R1's checker asks).
+    static ON_SYSTEM_STACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does the calling code run on a worker's system stack?
+pub(crate) fn on_system_stack() -> bool {
+    ON_SYSTEM_STACK.get()
+}
+
+/// See the module's head.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// What the signal handler looks at. The first field: a target's address is its worker's.
+    pub(crate) target: Target,
+    shared: *const Shared,
+    pub(crate) index: usize,
+    /// What a spare worker sleeps on: 0 asleep, 1 told to look.
+    wake: AtomicU32,
+    /// What `leave_for` switches to.
+    next: Cell<Option<&'static Fiber>>,
+    /// Where the thread goes on when the worker ends.
+    home: UnsafeCell<arch::Saved>,
+    /// The thread has ended.
+    pub(crate) ended: AtomicBool,
+}
+
+// SAFETY: `next` and `home` are used by the worker's own thread only.
+unsafe impl Sync for Worker {}
+// SAFETY: as above.
+unsafe impl Send for Worker {}
+
+/// Where a fiber that leaves its worker goes.
+#[derive(Clone, Copy, Debug)]
+enum Goes {
+    /// It has used up its slice: behind the others.
+    BatchBack,
+    /// It has not: it is next.
+    BatchFront,
+    /// It is at the top of its loop.
+    Spare,
+}
+
+impl Worker {
+    /// A worker that has not started yet.
+    pub(crate) fn new(shared: &Shared, index: usize) -> io::Result<Worker> {
+        let size = stack::signal_size();
+        let memory = sys::map(size).map_err(|error| {
+            error.with("cannot reserve a worker's signal stack (raise RLIMIT_AS)")
+        })?;
+        let signal_stack = SignalStack {
+            ss_sp: memory.cast(),
+            ss_flags: 0,
+            ss_size: size,
+        };
+        Ok(Worker {
+            target: Target::new(signal_stack, &WorkerActions),
+            shared,
+            index,
+            wake: AtomicU32::new(0),
+            next: Cell::new(None),
+            home: UnsafeCell::new(arch::Saved::default()),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: the worker's thread holds an `Arc` of it, and `Shared` frees its workers last.
+        unsafe { &*self.shared }
+    }
+
+    /// The worker's processor. On the system stack, in critical sections.
+    #[inline]
+    pub(crate) fn processor(&self) -> Option<&Processor> {
+        // SAFETY: 0, or the address of one of this runtime's processors.
+        unsafe { (self.target.processor.held() as *const Processor).as_ref() }
+    }
+
+    /// Tells a spare worker to look.
+    pub(crate) fn wake(&self) {
+        self.wake.store(1, Ordering::SeqCst);
+        sys::futex_wake(&self.wake, 1);
+    }
+
+    /// What functions on the system stack get.
+    fn argument(&self) -> *mut () {
+        std::ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// # Safety
+    ///
+    /// `argument` came from [`argument`](Self::argument).
+    unsafe fn of<'a>(argument: *mut ()) -> &'a Worker {
+        // SAFETY: workers are freed after their threads have ended, and this runs on the worker's thread.
+        unsafe { &*argument.cast::<Worker>() }
+    }
+
+    /// Suspends `fiber`, which this code runs as, and goes on with `f` on the system stack.
+    fn mcall(&self, fiber: &Fiber, f: unsafe extern "sysv64" fn(*mut ()) -> !) {
+        // SAFETY: the caller runs as `fiber`, critical, on this worker; the system stack below its base is free
+        // and goes with the worker's own identity; each `f` publishes the fiber once, as its last act with it.
+        unsafe {
+            fiber.suspend(
+                self.target.system_stack.load(Ordering::Relaxed),
+                self.target.thread_pointer.load(Ordering::Relaxed),
+                f,
+                self.argument(),
+            );
+        }
+    }
+
+    /// From the top of the loop: this fiber becomes spare, the worker goes on with `next`.
+    pub(crate) fn leave_for(&self, fiber: &Fiber, next: &'static Fiber) {
+        self.next.set(Some(next));
+        self.mcall(fiber, switch_to_next);
+    }
+
+    /// From the top of the loop: this fiber becomes spare, and so does the worker, which has no processor.
+    pub(crate) fn leave_without_processor(&self, fiber: &Fiber) {
+        self.mcall(fiber, become_spare);
+    }
+
+    /// The fiber that has just been suspended; from here on the worker has none.
+    fn detach(&self) -> &'static Fiber {
+        let Some(fiber) = self.target.fiber() else {
+            fatal!("worker {} came to its system stack without a fiber", self.index)
+        };
+        self.target
+            .fiber
+            .store(std::ptr::null_mut(), Ordering::SeqCst);
+        // Only this thread writes it.
+        let switches = self.target.switches.load(Ordering::Relaxed);
+        self.target
+            .switches
+            .store(switches.wrapping_add(1), Ordering::SeqCst);
+        fiber
+    }
+
+    /// Installs the worker's own signal stack; what the fiber had installed stays with the fiber.
+    fn keep_signal_stack(&self, fiber: &Fiber) {
+        self.install(&self.target.signal_stack, Some(fiber));
+    }
+
+    fn install(&self, new: &SignalStack, old: Option<&Fiber>) {
+        match sys::sigaltstack(new) {
+            // SAFETY: the worker owns the suspended fiber.
+            Ok(was) => old.into_iter().for_each(|old| unsafe {
+                *old.signal_stack.get() = SignalStack {
+                    ss_flags: was.ss_flags & !libc::SS_ONSTACK,
+                    ..was
+                };
+            }),
+            Err(error) => fatal!("cannot install a signal stack: error {}", error.0),
+        }
+    }
+
+    /// Puts a suspended fiber where it can be found.
+    fn publish(&self, fiber: &'static Fiber, goes: Goes) {
+        let shared = self.shared();
+        fiber
+            .worker
+            .store(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here.
+        unsafe {
+            match goes {
+                Goes::BatchBack => shared.batch.push_back(fiber),
+                Goes::BatchFront => shared.batch.push_front(fiber),
+                Goes::Spare => shared.spare_fibers.push_front(fiber),
+            }
+        }
+        match goes {
+            Goes::Spare => shared.fiber_available(),
+            _ => shared.submitted_fiber(),
+        }
+    }
+
+    /// Leaves the system stack for `new`, whose signal stack is installed.
+    fn enter(&self, new: &'static Fiber) -> ! {
+        let me = self.argument();
+        if new.preemptions.load(Ordering::Relaxed) > 0 && new.last_worker.swap(me, Ordering::Relaxed) != me {
+            let counters = &self.shared().counters;
+            counters.add(&counters.migrations);
+        }
+        new.worker
+            .store(self.argument(), Ordering::Relaxed);
+        self.target
+            .fiber
+            .store(std::ptr::from_ref(new).cast_mut(), Ordering::SeqCst);
+        // SAFETY: the worker owns the fiber, which is suspended; the system stack's frames are done with.
+        unsafe { new.resume() }
+    }
+
+    /// Remembers where a poll was preempted.
+    fn note_preemption(&self, fiber: &Fiber) {
+        fiber.preemptions.fetch_add(1, Ordering::Relaxed);
+        fiber.last_worker.store(self.argument(), Ordering::Relaxed);
+    }
+
+    /// From `old`, if any, to `new`.
+    fn switch(
+        &self,
+        processor: &Processor,
+        old: Option<(&'static Fiber, Goes)>,
+        new: &'static Fiber,
+    ) -> ! {
+        // SAFETY: the worker owns both fibers.
+        let signal_stack = unsafe { *new.signal_stack.get() };
+        self.install(&signal_stack, old.map(|(old, _)| old));
+        if let Some((old, goes)) = old {
+            self.publish(old, goes);
+        }
+        self.begin_slice(processor);
+        self.enter(new)
+    }
+
+    /// A fiber is about to run on this processor: bound its slice if anybody waits, and set the timer.
+    fn begin_slice(&self, processor: &Processor) {
+        let shared = self.shared();
+        processor.used_up.store(false, Ordering::Relaxed);
+        if !shared.anything_waits(processor) {
+            processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+            // Somebody may have come between the look and the store.
+            if !shared.anything_waits(processor) {
+                shared.rearm(processor);
+                return;
+            }
+        }
+        let slice = shared.config.slice;
+        let tasks_wait = !processor.queue.is_empty() || !shared.global.is_empty();
+        // Beside tasks, fibers get a fifth: an eighth of a slice for every half slice of tasks.
+        let length = if tasks_wait {
+            (slice / 8).max(super::builder::MIN_SLICE)
+        } else {
+            slice
+        };
+        shared.start_slice(processor, length);
+    }
+
+    /// A processor and no fiber: finds one. Does not return.
+    fn dispatch(&self, processor: &Processor) -> ! {
+        let shared = self.shared();
+        loop {
+            let tasks = processor.due.load(Ordering::SeqCst)
+                || !processor.queue.is_empty()
+                || !shared.global.is_empty();
+            if shared.shutdown.is_abandoned() {
+                while let Some(fiber) = shared.batch.pop() {
+                    shared.counters.add(&shared.counters.given_back);
+                    // SAFETY: out of the queue it is ours.
+                    unsafe { fiber.give_back(shared.config.mask(), true) };
+                }
+            }
+            if !tasks && let Some(next) = shared.batch.pop() {
+                self.switch(processor, None, next);
+            }
+            if let Some(spare) = shared.take_spare_fiber() {
+                self.switch(processor, None, spare);
+            }
+            if let Some(next) = shared.batch.pop() {
+                self.switch(processor, None, next);
+            }
+            // Nothing that could be resumed, and nothing to run tasks with: the supplier makes fibers.
+            let supplied = shared.supplied.load(Ordering::SeqCst);
+            shared.supply.ask();
+            if shared.spare_fibers.is_empty() {
+                shared.wait_for_fiber(supplied, sys::now() + 1_000_000);
+            }
+        }
+    }
+
+    /// No fiber and no processor: waits for one. Does not return.
+    fn spare(&self) -> ! {
+        let shared = self.shared();
+        loop {
+            if let Some(processor) = self.processor() {
+                self.dispatch(processor);
+            }
+            if shared.shutdown.workers_may_end() {
+                // A fiber that gave way while the last processor retired: nobody else will run it.
+                while !shared.batch.is_empty() {
+                    shared.give_back_one();
+                }
+                // SAFETY: `home` was saved by `run`, and is resumed this once; the identity is the thread's own.
+                unsafe {
+                    arch::resume(
+                        self.home.get(),
+                        self.target.thread_pointer.load(Ordering::Relaxed),
+                    )
+                }
+            }
+            self.wake.store(0, Ordering::SeqCst);
+            shared.spare_workers.insert(self.index);
+            // Whoever orphans a processor looks for a spare worker after it; so look again after saying so.
+            let needed = !shared.orphans.is_empty() || shared.shutdown.workers_may_end();
+            if needed {
+                if !shared.spare_workers.remove(self.index) {
+                    // Somebody has just given this worker a processor.
+                    continue;
+                }
+                if let Some(index) = shared.orphans.take_any() {
+                    let processor = &shared.processors[index];
+                    processor
+                        .worker
+                        .store(std::ptr::from_ref(self).cast_mut(), Ordering::SeqCst);
+                    self.target
+                        .processor
+                        .give(std::ptr::from_ref(processor) as usize);
+                }
+                continue;
+            }
+            while self.wake.load(Ordering::SeqCst) == 0 {
+                sys::futex_wait(&self.wake, 0, None);
+            }
+            // Told to look without having been given anything (at shutdown): it may still be in the set.
+            let _ = shared.spare_workers.remove(self.index);
+        }
+    }
+
+    /// The thread's whole work. `arc` keeps the runtime alive.
+    pub(crate) fn run(&self, arc: Arc<Shared>) {
+        let shared = &*arc;
+        let target = &self.target;
+        sys::no_timer_slack();
+        // The preemption signal must arrive whatever the creator had blocked.
+        let mask = sys::sigmask(Some(shared.config.mask()));
+        target.mask.store(shared.config.mask(), Ordering::SeqCst);
+        target
+            .thread_pointer
+            .store(arch::thread_pointer(), Ordering::SeqCst);
+        let here = 0_u8;
+        // Well below this function's frames and those of `mcall`.
+        let base = (std::ptr::from_ref(&here) as usize - 16 * 1024) & !15;
+        target.system_stack.store(base, Ordering::SeqCst);
+        let Ok(before) = sys::sigaltstack(&target.signal_stack) else {
+            fatal!("cannot install a worker's signal stack");
+        };
+        setxid::wrap();
+        // SAFETY: the target lives until this thread has ended and unregistered.
+        let registered = unsafe { &*std::ptr::from_ref(target) };
+        if let Err(error) = registered.register(shared.config.signal, shared.config.async_preempt) {
+            fatal!("{error}");
+        }
+        ON_SYSTEM_STACK.set(true);
+        // SAFETY: the stack below `base` is this thread's and free; the identity is its own and no signal of
+        // ours interrupts a worker without a fiber.
+        unsafe {
+            arch::mcall(
+                self.home.get(),
+                base,
+                arch::thread_pointer(),
+                start,
+                self.argument(),
+            );
+        }
+        ON_SYSTEM_STACK.set(false);
+        target.unregister();
+        let _ = sys::sigaltstack(&before);
+        sys::sigmask(Some(mask));
+        self.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let stack = self.target.signal_stack;
+        // SAFETY: mapped in `new`; the thread has ended or never started.
+        unsafe { sys::unmap(stack.ss_sp.cast(), stack.ss_size) };
+    }
+}
+
+/// The first thing on a worker's system stack.
+unsafe extern "sysv64" fn start(argument: *mut ()) -> ! {
+    // SAFETY: `run` passes its worker.
+    unsafe { Worker::of(argument) }.spare()
+}
+
+/// The fiber at the top of its loop makes room for another.
+unsafe extern "sysv64" fn switch_to_next(argument: *mut ()) -> ! {
+    // SAFETY: `mcall` passes its worker.
+    let worker = unsafe { Worker::of(argument) };
+    let old = worker.detach();
+    let Some(next) = worker.next.take() else {
+        fatal!("worker {} was to switch to no fiber", worker.index)
+    };
+    match worker.processor() {
+        Some(processor) => worker.switch(processor, Some((old, Goes::Spare)), next),
+        None => fatal!("worker {} lost its processor in a critical section", worker.index),
+    }
+}
+
+/// The fiber at the top of its loop, and its worker, are not needed.
+unsafe extern "sysv64" fn become_spare(argument: *mut ()) -> ! {
+    // SAFETY: `mcall` passes its worker.
+    let worker = unsafe { Worker::of(argument) };
+    let old = worker.detach();
+    worker.target.arm(u64::MAX);
+    worker.keep_signal_stack(old);
+    worker.publish(old, Goes::Spare);
+    worker.spare()
+}
+
+/// A fiber has given way in the middle of a poll.
+unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
+    // SAFETY: `mcall` passes its worker.
+    let worker = unsafe { Worker::of(argument) };
+    let shared = worker.shared();
+    let fiber = worker.detach();
+    if shared.shutdown.is_abandoned() {
+        // Shutdown waits no longer: the lender goes on with it, at the kernel's leisure.
+        worker.keep_signal_stack(fiber);
+        shared.counters.add(&shared.counters.given_back);
+        // SAFETY: the worker owns the suspended fiber.
+        unsafe { fiber.give_back(shared.config.mask(), true) };
+        match worker.processor() {
+            Some(processor) => worker.dispatch(processor),
+            None => worker.spare(),
+        }
+    }
+    let Some(processor) = worker.processor() else {
+        if shared.shutdown.has_begun() {
+            worker.enter(fiber);
+        }
+        // It came back from a blocking call and went on: it queues up.
+        worker.keep_signal_stack(fiber);
+        worker.publish(fiber, Goes::BatchBack);
+        worker.spare()
+    };
+    let used_up = processor.used_up.swap(false, Ordering::Relaxed);
+    let goes = if used_up {
+        processor.slices.fetch_add(1, Ordering::Relaxed);
+        Goes::BatchBack
+    } else {
+        Goes::BatchFront
+    };
+    let tasks = processor.due.load(Ordering::SeqCst)
+        || !processor.queue.is_empty()
+        || !shared.global.is_empty()
+        || shared.shutdown.has_begun();
+    if tasks && let Some(spare) = shared.take_spare_fiber() {
+        worker.note_preemption(fiber);
+        worker.switch(processor, Some((fiber, goes)), spare);
+    }
+    // Nobody to run tasks with, or no tasks: the next fiber. It needs nothing that must be made.
+    if (used_up || tasks) && let Some(next) = shared.batch.pop() {
+        worker.note_preemption(fiber);
+        worker.switch(processor, Some((fiber, Goes::BatchBack)), next);
+    }
+    // Whoever waited has been served elsewhere.
+    worker.begin_slice(processor);
+    worker.enter(fiber)
+}
+
+/// What the layer below asks.
+#[derive(Debug)]
+struct WorkerActions;
+
+/// The worker whose target this is.
+fn worker_of(target: &Target) -> &Worker {
+    // SAFETY: targets exist only as the first field of a worker.
+    unsafe { &*std::ptr::from_ref(target).cast::<Worker>() }
+}
+
+/// Soon enough to be no loss, late enough to be no storm.
+const RETRY: u64 = 50_000;
+
+impl Actions for WorkerActions {
+    fn is_wanted(&self, target: &Target) -> bool {
+        let worker = worker_of(target);
+        let shared = worker.shared();
+        // SAFETY: 0, or the address of one of this runtime's processors.
+        let Some(processor) = (unsafe { (target.processor.peek() as *const Processor).as_ref() }) else {
+            return true;
+        };
+        // Whatever the timer was set to, it is not running now, or harmlessly.
+        target.armed.store(u64::MAX, Ordering::SeqCst);
+        let now = sys::now();
+        let mut wanted = shared.shutdown.is_abandoned();
+        if shared.timers.shard(processor.index).next() <= now {
+            processor.due.store(true, Ordering::SeqCst);
+            wanted = true;
+        }
+        if processor.slice_end.load(Ordering::SeqCst) <= now {
+            let tick = processor.tick.load(Ordering::Relaxed);
+            if !shared.anything_waits(processor) {
+                processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+                // Somebody may have come between the look and the store, and found the slice bounded.
+                if shared.anything_waits(processor) {
+                    processor.slice_end.store(now, Ordering::SeqCst);
+                }
+            } else if processor.slice_tick.load(Ordering::Relaxed) == tick {
+                processor.used_up.store(true, Ordering::Relaxed);
+                wanted = true;
+            } else {
+                // Another poll than the one the slice began with: look again in half a slice.
+                processor.slice_tick.store(tick, Ordering::Relaxed);
+                processor
+                    .slice_end
+                    .store(now + shared.config.slice / 2, Ordering::SeqCst);
+                if !shared.batch.is_empty() {
+                    processor.batch_turn.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        if !wanted {
+            shared.rearm(processor);
+        }
+        wanted
+    }
+
+    fn retry(&self, target: &Target) {
+        if target.processor.peek() != 0 {
+            target.arm(sys::now() + RETRY);
+        }
+    }
+
+    fn blocked(&self, target: &Target) {
+        let worker = worker_of(target);
+        let held = target.processor.release();
+        // R6: the next signal would only interrupt the call again.
+        target.arm(u64::MAX);
+        // SAFETY: as in `is_wanted`.
+        if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
+            worker.shared().hand_over(processor);
+        }
+    }
+
+    fn suspend(&self, fiber: &'static Fiber, how: How) {
+        let Some(target) = safepoint::worker_of(fiber) else {
+            return;
+        };
+        let worker = worker_of(target);
+        let counters = &worker.shared().counters;
+        counters.add(match how {
+            How::Synchronous => &counters.synchronous,
+            How::Asynchronous => &counters.asynchronous,
+        });
+        worker.mcall(fiber, preempted);
+    }
+}
+
+/// Gives the current worker's processor away before the calling fiber waits in the kernel. No effect on a plain
+/// thread, or where there is none to give.
+pub(crate) fn before_blocking() {
+    let critical = Critical::enter();
+    let Some(target) = critical.fiber().and_then(safepoint::worker_of) else {
+        return;
+    };
+    let worker = worker_of(target);
+    let held = target.processor.release();
+    target.arm(u64::MAX);
+    // SAFETY: 0, or the address of one of this runtime's processors.
+    if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
+        worker.shared().hand_over(processor);
+    }
+}

@@ -1,0 +1,53 @@
+//! An async executor whose tasks are preemptible: a task that forgets to yield starves nobody.
+//!
+//! It runs ordinary futures as Tokio's multi-thread runtime does, with one difference: whatever a poll does, spin
+//! in a loop, crunch numbers in a C library, block in a system call, sleep the thread, wait for a lock whose holder
+//! was preempted, the other tasks go on, and timers fire on time.
+//!
+//! ```
+//! use preemptive::time::{Duration, sleep};
+//!
+//! #[preemptive::main]
+//! async fn main() {
+//!     // Never awaits, starves nobody.
+//!     preemptive::spawn(async { (0..50_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+//!     sleep(Duration::from_millis(1)).await;
+//! }
+//! ```
+//!
+//! Linux on x86-64 only, so far. What changes when tasks can be preempted is in the repository's
+//! `CAVEATS.md`; how it works, in `docs/design.md`.
+
+mod arch;
+mod executor;
+mod fatal;
+mod preempt;
+mod stack;
+mod sync;
+mod sys;
+
+pub use executor::spawn;
+pub use executor::time;
+pub use preemptive_macros::{main, test};
+
+/// Building runtimes, and handles to them.
+pub mod runtime {
+    pub use crate::executor::runtime::{EnterGuard, Handle, Runtime, TryCurrentError};
+    pub use crate::executor::{Builder, RuntimeMetrics};
+}
+
+/// Tasks: spawning, joining, aborting, yielding.
+pub mod task {
+    pub use crate::executor::task::{AbortHandle, Id, JoinError, JoinHandle, id, try_id};
+    pub use crate::executor::{spawn, spawn_blocking, yield_now};
+}
+
+/// What the project's own tests look at; no part of the interface.
+#[doc(hidden)]
+pub mod testing {
+    /// May the calling code allocate (rule R1)? False in critical sections, on system stacks and in the
+    /// preemption signal's handler. For an allocator that aborts where it must not be called.
+    pub fn may_allocate() -> bool {
+        !crate::executor::on_system_stack() && crate::preempt::may_allocate()
+    }
+}

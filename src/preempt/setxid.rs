@@ -1,0 +1,84 @@
+//! setuid and its like, while identities are lent (rule R9).
+//!
+//! glibc keeps user and group ids the same in all threads by sending signal 33 to each of them; the handler
+//! calls the kernel and acknowledges *for the loaded identity*. On a worker that is the fiber's, not the
+//! worker's, and the caller would wait for ever. So that handler is wrapped: it runs with the worker's own
+//! identity loaded. And since glibc never signals the calling thread's own identity, the wrapper also has the
+//! fiber's lender take the ids over.
+
+use super::target::by_thread;
+use crate::arch;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sys::{self, KernelSigaction};
+
+const SIGSETXID: i32 = 33;
+
+/// glibc's handler.
+static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
+
+/// Wraps glibc's handler, once. glibc installs it with the first thread it creates, so: after that.
+pub(crate) fn wrap() {
+    static WRAP: Mutex<()> = Mutex::new(());
+    let _once = WRAP.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if ORIGINAL.load(Ordering::Acquire) != 0 {
+        return;
+    }
+    // SAFETY: reading changes nothing.
+    let Ok(original) = (unsafe { sys::rt_sigaction(SIGSETXID, None) }) else {
+        return;
+    };
+    if original.handler == libc::SIG_DFL || original.handler == libc::SIG_IGN {
+        return;
+    }
+    ORIGINAL.store(original.handler, Ordering::Release);
+    let wrapped = KernelSigaction {
+        handler: handle as *const () as usize,
+        ..original
+    };
+    // SAFETY: `handle` is async-signal-safe, as glibc's own is, and has its signature.
+    let _ = unsafe { sys::rt_sigaction(SIGSETXID, Some(&wrapped)) };
+}
+
+/// The three arguments of a handler, to carry through a plain function pointer.
+struct Arguments {
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+}
+
+extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let mut arguments = Arguments {
+        signal,
+        info,
+        context,
+    };
+    let pointer: *mut () = (&raw mut arguments).cast();
+    let Some(target) = by_thread() else {
+        // A plain thread, or a waiting lender: the loaded identity is its own.
+        call_original(pointer);
+        return;
+    };
+    // SAFETY: the worker's own identity is loaded by nobody but this kernel thread; a signal handler is not
+    // preempted (the mask says that one is running).
+    unsafe {
+        arch::with_thread_pointer(
+            target.thread_pointer.load(Ordering::Relaxed),
+            call_original,
+            pointer,
+        );
+    }
+    if let Some(fiber) = target.fiber() {
+        fiber.sync_credentials();
+    }
+}
+
+extern "C" fn call_original(arguments: *mut ()) {
+    // SAFETY: `handle` passes its own, which outlive the call.
+    let arguments = unsafe { &*arguments.cast::<Arguments>() };
+    let address = ORIGINAL.load(Ordering::Acquire);
+    // SAFETY: glibc installed this address with SA_SIGINFO.
+    let original: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
+        unsafe { std::mem::transmute(address) };
+    original(arguments.signal, arguments.info, arguments.context);
+}

@@ -1,0 +1,238 @@
+//! A fiber: a stack and a thread identity that can be suspended and resumed by any worker.
+//!
+//! # Who may touch what
+//!
+//! A fiber is at any moment in one hand:
+//!
+//! | the fiber is | its owner is | who may write `saved`, `link`, `signal_stack` |
+//! |---|---|---|
+//! | running on a worker | the code that runs | that worker, on its system stack, in `mcall` |
+//! | suspended, in a queue or the pool | the queue | whoever took it out |
+//! | given back | its lender | the lender |
+//!
+//! # Invariants
+//!
+//! 1. `saved` is complete before the fiber is put where another thread can take it: only code on a system or
+//!    park stack publishes a fiber (the park commit of Go).
+//! 2. The thread pointer is loaded by at most one running thread; the lender meanwhile waits in the kernel and
+//!    uses no thread-local storage.
+//! 3. `gate.critical` is written only by code running as the fiber, and by the signal handler that interrupted
+//!    just that code. Others read it after a barrier on every processor (`preempt::take`).
+//! 4. A suspended fiber has `critical >= 1`.
+
+use super::map::Map;
+use crate::arch::{self, Gate, POISON, Saved};
+use crate::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
+};
+use crate::sys::SignalStack;
+use std::cell::{Cell, UnsafeCell};
+
+thread_local! {
+    /// The fiber whose identity this is; null on plain threads and on workers' own identities.
+    static CURRENT: Cell<*const Fiber> = const { Cell::new(std::ptr::null()) };
+}
+
+/// The fiber that this code runs as, or null.
+#[inline]
+pub(crate) fn current() -> *const Fiber {
+    CURRENT.get()
+}
+
+/// Marks the calling thread's identity as this fiber's, for good.
+pub(super) fn set_current(fiber: *const Fiber) {
+    CURRENT.set(fiber);
+}
+
+/// A stack plus a thread identity. See the module's head.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Fiber {
+    /// What assembly looks at: the guard word and the critical count.
+    pub(crate) gate: Gate,
+    /// Where the fiber goes on (Invariant 1).
+    pub(crate) saved: UnsafeCell<Saved>,
+    /// The identity: FS base.
+    pub(crate) thread_pointer: AtomicUsize,
+    /// The worker that runs the fiber (a `preempt::Target`), null when nobody or the lender does.
+    pub(crate) worker: AtomicPtr<()>,
+    /// The signal stack that was installed when the fiber last left a worker.
+    pub(crate) signal_stack: UnsafeCell<SignalStack>,
+    /// The queue's link.
+    pub(crate) link: UnsafeCell<*mut Fiber>,
+    /// What the executor keeps with a fiber: its runtime. Set before the lender starts.
+    pub(crate) owner: *const (),
+    /// The task that is being polled, for reports; 0 for none.
+    pub(crate) task: AtomicU64,
+    /// A signal handler of ours runs right now under this identity (rule R1's checker asks).
+    pub(crate) in_handler: AtomicBool,
+    /// How often the fiber was preempted since it was last at the top of its loop.
+    pub(crate) preemptions: AtomicU32,
+    /// The worker that it was last preempted on.
+    pub(crate) last_worker: AtomicPtr<()>,
+    /// The kernel thread that lends its identity: see `identity`.
+    pub(super) lender: Lender,
+    /// The four stacks.
+    pub(crate) map: Map,
+}
+
+/// The lender's side of a fiber.
+#[derive(Debug)]
+pub(super) struct Lender {
+    /// What the lender is told: see `identity`.
+    pub(super) word: AtomicU32,
+    /// Acknowledges requests that the lender serves without leaving its park stack.
+    pub(super) served: AtomicU32,
+    /// The kernel's id of the lender.
+    pub(super) thread: AtomicI32,
+    /// The signal mask the fiber continues under when it is given back.
+    pub(super) mask: AtomicU64,
+    /// Continue under SCHED_IDLE when given back.
+    pub(super) idle: AtomicBool,
+    /// The lender is to end when the fiber comes to the top of its loop.
+    pub(super) ends: AtomicBool,
+    /// The lender runs its first or last steps, outside of the fiber's loop.
+    pub(super) outside: AtomicBool,
+    /// glibc's handle, for joining.
+    pub(super) handle: AtomicUsize,
+    /// What the lender runs.
+    pub(super) life: &'static dyn super::identity::Life,
+    /// User and group ids that the lender is to take over.
+    pub(super) credentials: UnsafeCell<[[u32; 3]; 2]>,
+}
+
+// SAFETY: the atomics synchronise themselves; the cells are written only by the fiber's one owner (the table in
+// the module's head), and queues hand ownership over with Acquire and Release.
+unsafe impl Sync for Fiber {}
+// SAFETY: as above; nothing in a fiber belongs to the thread that made it.
+unsafe impl Send for Fiber {}
+
+impl Fiber {
+    pub(super) fn new(map: Map, owner: *const (), life: &'static dyn super::identity::Life) -> Fiber {
+        let signal_stack = SignalStack {
+            ss_sp: map.signal.low as *mut libc::c_void,
+            ss_flags: 0,
+            ss_size: map.signal.size(),
+        };
+        Fiber {
+            gate: Gate {
+                guard: AtomicUsize::new(map.stack.low),
+                // Invariant 4: a fiber starts its life suspended.
+                critical: AtomicU32::new(1),
+            },
+            saved: UnsafeCell::new(Saved::default()),
+            thread_pointer: AtomicUsize::new(0),
+            worker: AtomicPtr::new(std::ptr::null_mut()),
+            signal_stack: UnsafeCell::new(signal_stack),
+            link: UnsafeCell::new(std::ptr::null_mut()),
+            owner,
+            task: AtomicU64::new(0),
+            in_handler: AtomicBool::new(false),
+            preemptions: AtomicU32::new(0),
+            last_worker: AtomicPtr::new(std::ptr::null_mut()),
+            lender: Lender {
+                word: AtomicU32::new(0),
+                served: AtomicU32::new(0),
+                thread: AtomicI32::new(0),
+                mask: AtomicU64::new(0),
+                idle: AtomicBool::new(false),
+                ends: AtomicBool::new(false),
+                outside: AtomicBool::new(true),
+                handle: AtomicUsize::new(0),
+                life,
+                credentials: UnsafeCell::new(Default::default()),
+            },
+            map,
+        }
+    }
+
+    /// No preemption from here on. Only the fiber itself calls this.
+    #[inline]
+    pub(crate) fn enter_critical(&self) {
+        let count = self.gate.critical.load(Ordering::Relaxed);
+        self.gate.critical.store(count + 1, Ordering::Relaxed);
+        // The handler runs on this very thread: the compiler's order is all the order needed. Other threads
+        // look only after a `membarrier`.
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Undoes one [`enter_critical`](Self::enter_critical). True: it was the outermost and somebody wants the
+    /// fiber's worker, so the caller must give way.
+    #[inline]
+    #[must_use]
+    pub(crate) fn leave_critical(&self) -> bool {
+        compiler_fence(Ordering::SeqCst);
+        let count = self.gate.critical.load(Ordering::Relaxed);
+        if count == 0 {
+            crate::fatal::fatal!("a critical section was left that nobody had entered");
+        }
+        self.gate.critical.store(count - 1, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        count == 1 && self.is_wanted()
+    }
+
+    /// Is somebody waiting for this fiber to give way?
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.gate.guard.load(Ordering::Relaxed) == POISON
+    }
+
+    /// Asks the fiber to give way at its next synchronous safe-point.
+    pub(crate) fn poison(&self) {
+        self.gate.guard.store(POISON, Ordering::Relaxed);
+    }
+
+    /// The request has been honoured, or is void.
+    #[inline]
+    pub(crate) fn unpoison(&self) {
+        self.gate.guard.store(self.map.stack.low, Ordering::Relaxed);
+    }
+
+    /// Rule R1: is the fiber outside critical sections, and no handler of ours running on top of it?
+    pub(crate) fn may_allocate(&self) -> bool {
+        self.is_starting_or_ending()
+            || (self.gate.critical.load(Ordering::Relaxed) == 0
+                && !self.in_handler.load(Ordering::Relaxed))
+    }
+
+    /// Is this the lender, outside the fiber's loop: an ordinary thread?
+    fn is_starting_or_ending(&self) -> bool {
+        self.lender.outside.load(Ordering::Relaxed)
+    }
+
+    /// The upper end of the stack that an interrupted poll is saved on.
+    pub(crate) fn preempt_area(&self) -> usize {
+        self.map.preempt.high
+    }
+
+    /// Suspends this fiber and runs `f(argument)` on the stack `onto`, under the identity `pointer`. Returns
+    /// when the fiber is resumed.
+    ///
+    /// # Safety
+    ///
+    /// - The caller runs as this fiber, in a critical section.
+    /// - `onto` and `pointer` are as [`arch::mcall`] wants them.
+    /// - `f` publishes the fiber at most once and touches nothing of it afterwards.
+    pub(crate) unsafe fn suspend(
+        &self,
+        onto: usize,
+        pointer: usize,
+        f: unsafe extern "sysv64" fn(*mut ()) -> !,
+        argument: *mut (),
+    ) {
+        // SAFETY: `saved` is ours to write while we run (Invariant 1); the rest is the caller's debt.
+        unsafe { arch::mcall(self.saved.get(), onto, pointer, f, argument) }
+    }
+
+    /// Leaves the current stack for this fiber.
+    ///
+    /// # Safety
+    ///
+    /// - The caller owns the suspended fiber and is on a system or park stack.
+    /// - Nothing on the current stack is needed any more.
+    pub(crate) unsafe fn resume(&self) -> ! {
+        let pointer = self.thread_pointer.load(Ordering::Relaxed);
+        // SAFETY: the owner may resume, once (Invariants 1 and 2).
+        unsafe { arch::resume(self.saved.get(), pointer) }
+    }
+}

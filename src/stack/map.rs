@@ -1,0 +1,192 @@
+//! The memory of a fiber: one mapping, four stacks, a guard page below each.
+//!
+//! ```text
+//!   high ┌───────────────────────────────┐
+//!        │ the fiber's own stack         │ at its top glibc keeps the identity: TLS block, pthread
+//!        │ (2 MiB reserved by default)   │
+//!        ├──guard page───────────────────┤
+//!        │ preempt stack                 │ registers of an interrupted poll, and the scheduler's frames
+//!        ├──guard page───────────────────┤
+//!        │ park stack                    │ where the lender waits, and takes glibc's signals 32 and 33
+//!        ├──guard page───────────────────┤
+//!        │ signal stack                  │ travels with the fiber
+//!        ├──guard page───────────────────┤
+//!   low  └───────────────────────────────┘
+//! ```
+//!
+//! The kernel commits pages when they are first touched, so a fiber that was never preempted has no pages in
+//! its preempt stack. `MADV_GUARD_INSTALL` (Linux 6.13) makes guard pages without splitting the mapping, and
+//! neighbouring mappings merge: however many fibers there are, they do not use up `vm.max_map_count`. Where it
+//! is refused (older kernels, locked memory), `mprotect` does it at two mappings a guard.
+
+use crate::sys::{self, Errno, PAGE};
+use std::io;
+
+const MADV_GUARD_INSTALL: i32 = 102;
+
+/// Room for one signal frame of glibc's own and the wait loop.
+const PARK: usize = 32 * 1024;
+/// Room for the register state (11 KiB with AMX), the scheduler, and a foreign handler in between.
+const PREEMPT: usize = 64 * 1024;
+/// Room above the kernel's own frame for handlers, ours and the application's.
+const SIGNAL: usize = 64 * 1024;
+
+/// A stack inside a [`Map`]: from `low`, its guard page excluded, up to `high`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region {
+    pub(crate) low: usize,
+    pub(crate) high: usize,
+}
+
+impl Region {
+    /// Bytes from the lowest usable address to the upper end.
+    pub(crate) fn size(&self) -> usize {
+        self.high - self.low
+    }
+}
+
+/// The four stacks of a fiber. Unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Map {
+    base: *mut u8,
+    size: usize,
+    /// What the fiber runs on.
+    pub(crate) stack: Region,
+    /// What an interrupted poll is saved on.
+    pub(crate) preempt: Region,
+    /// What the lender waits on.
+    pub(crate) park: Region,
+    /// What handlers run on.
+    pub(crate) signal: Region,
+}
+
+// SAFETY: a `Map` owns its memory; the pointer is not shared behind its back.
+unsafe impl Send for Map {}
+
+impl Map {
+    /// Reserves a fiber's memory with `stack_size` bytes, rounded up to pages, for its own stack.
+    pub(crate) fn new(stack_size: usize) -> io::Result<Map> {
+        let stack_size = stack_size.next_multiple_of(PAGE);
+        let sizes = [signal_size(), PARK, PREEMPT, stack_size];
+        let size = sizes.iter().map(|size| size + PAGE).sum();
+        let base = sys::map(size).map_err(|error| cannot_reserve(error, size))?;
+        let mut low = base as usize;
+        let mut regions = [Region { low: 0, high: 0 }; 4];
+        for (region, size) in regions.iter_mut().zip(sizes) {
+            *region = Region {
+                low: low + PAGE,
+                high: low + PAGE + size,
+            };
+            low = region.high;
+        }
+        let [signal, park, preempt, stack] = regions;
+        let map = Map {
+            base,
+            size,
+            stack,
+            preempt,
+            park,
+            signal,
+        };
+        for region in regions {
+            // SAFETY: the page below each region is part of the mapping that was just made, and unused.
+            unsafe { install_guard((region.low - PAGE) as *mut u8) }.map_err(|error| {
+                error.with("cannot protect a fiber's guard page (raise vm.max_map_count)")
+            })?;
+        }
+        Ok(map)
+    }
+
+    /// Gives back the pages of the fiber's own stack below `sp`, but for `keep` bytes (rule R4).
+    ///
+    /// # Safety
+    ///
+    /// The fiber is suspended with its stack pointer at `sp` or above, and stays so meanwhile.
+    pub(crate) unsafe fn trim(&self, sp: usize, keep: usize) {
+        if !(self.stack.low..self.stack.high).contains(&sp) {
+            return;
+        }
+        let top = sp.saturating_sub(keep.max(RED_ZONE)) & !(PAGE - 1);
+        if top > self.stack.low {
+            // SAFETY: nothing below the stack pointer less the red zone is live (R4).
+            let _ = unsafe {
+                sys::madvise(
+                    self.stack.low as *mut u8,
+                    top - self.stack.low,
+                    libc::MADV_DONTNEED,
+                )
+            };
+        }
+    }
+}
+
+/// The bytes below a stack pointer that leaf functions may use without moving it.
+const RED_ZONE: usize = 128;
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: whoever drops the map vouches that no thread runs on it any more.
+        unsafe { sys::unmap(self.base, self.size) };
+    }
+}
+
+/// A signal stack must hold the kernel's frame (11,952 bytes with AMX) and what handlers need.
+pub(crate) fn signal_size() -> usize {
+    // SAFETY: getauxval only reads what the kernel passed to this process.
+    let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+    (frame + SIGNAL).next_multiple_of(PAGE)
+}
+
+fn cannot_reserve(error: Errno, size: usize) -> io::Error {
+    error.with(format_args!(
+        "cannot reserve {} KiB for a fiber's stack (lower Builder::thread_stack_size, \
+         raise RLIMIT_AS or allow more overcommit)",
+        size / 1024
+    ))
+}
+
+/// # Safety
+///
+/// Nobody uses the page.
+unsafe fn install_guard(page: *mut u8) -> Result<(), Errno> {
+    // SAFETY: the caller's debt.
+    if unsafe { sys::madvise(page, PAGE, MADV_GUARD_INSTALL) }.is_ok() {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    unsafe { sys::protect_none(page, PAGE) }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_writable_disjoint_and_as_large_as_asked() {
+        let map = Map::new(100_000).expect("reserve");
+        assert_eq!(map.stack.size(), 100_000_usize.next_multiple_of(PAGE));
+        for region in [map.signal, map.park, map.preempt, map.stack] {
+            for address in [region.low, region.high - 8] {
+                // SAFETY: both words lie inside a region that nobody else uses.
+                unsafe { (address as *mut u64).write_volatile(1) };
+            }
+        }
+        assert!(map.signal.high < map.park.low && map.park.high < map.preempt.low);
+        assert!(map.preempt.high < map.stack.low);
+    }
+
+    #[test]
+    fn trimming_keeps_what_lies_above() {
+        let map = Map::new(1 << 20).expect("reserve");
+        let sp = map.stack.high - 64 * 1024;
+        let (kept, lost) = (sp as *mut u64, map.stack.low as *mut u64);
+        // SAFETY: both words lie inside the region, which no thread runs on.
+        unsafe {
+            kept.write_volatile(7);
+            lost.write_volatile(7);
+            map.trim(sp, 16 * 1024);
+            assert_eq!(kept.read_volatile(), 7);
+            assert_eq!(lost.read_volatile(), 0);
+        }
+    }
+}
