@@ -206,17 +206,23 @@ impl Shared {
         let Some(worker) = (unsafe { processor.worker.load(Ordering::SeqCst).as_ref() }) else {
             return;
         };
-        // Two threads may do this at once with different alarms in mind: whoever comes last must have seen the
-        // earliest, so look again after setting.
+        let mut alarm = self.next_alarm(processor);
+        if worker.target.armed.load(Ordering::SeqCst) == alarm {
+            return;
+        }
+        // Two threads may do this at once with different alarms in mind: whoever sets the later one last must
+        // have seen the earlier, so look again after setting. (What is armed may change meanwhile: an alarm in
+        // the past goes off at once, and the handler, finding this very code, asks again soon.)
         loop {
-            let alarm = self.next_alarm(processor);
-            if worker.target.armed.load(Ordering::SeqCst) == alarm {
-                return;
-            }
             worker.target.arm(alarm);
-            if worker.target.lacks_timer() {
-                self.monitor.poke();
+            let now = self.next_alarm(processor);
+            if now >= alarm {
+                break;
             }
+            alarm = now;
+        }
+        if worker.target.lacks_timer() {
+            self.monitor.poke();
         }
     }
 
