@@ -4,7 +4,7 @@ use preemptive::time::{Duration, sleep};
 
 #[preemptive::main(worker_threads = 1, time_slice = "1ms")]
 async fn main() {
-    preemptive::spawn(async {
+    let _hog = preemptive::spawn(async {
         loop {
             std::hint::spin_loop();
         }
@@ -13,5 +13,6 @@ async fn main() {
         sleep(Duration::from_millis(10)).await;
         println!("tick {i}, in spite of the hog");
     }
+    // Dropping the runtime would wait for the hog.
     std::process::exit(0);
 }

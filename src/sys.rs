@@ -353,14 +353,7 @@ pub(crate) unsafe fn madvise(address: *mut u8, size: usize, advice: i32) -> Resu
 pub(crate) unsafe fn protect_none(address: *mut u8, size: usize) -> Result<(), Errno> {
     call(
         libc::SYS_mprotect,
-        [
-            address as usize,
-            size,
-            libc::PROT_NONE as usize,
-            0,
-            0,
-            0,
-        ],
+        [address as usize, size, libc::PROT_NONE as usize, 0, 0, 0],
     )
     .map(drop)
 }
@@ -384,11 +377,6 @@ pub(crate) fn membarrier() -> Result<(), Errno> {
         [MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0],
     )
     .map(drop)
-}
-
-/// Lets other threads run.
-pub(crate) fn sched_yield() {
-    let _ = call(libc::SYS_sched_yield, [0; 6]);
 }
 
 /// Puts the calling kernel thread under SCHED_IDLE: it runs when nobody else wants to.
@@ -418,7 +406,10 @@ pub(crate) fn sleep(duration: Duration) {
 /// Real, effective and saved ids of the calling kernel thread: the users, then the groups.
 pub(crate) fn ids() -> [[u32; 3]; 2] {
     let mut ids = [[0_u32; 3]; 2];
-    for (number, ids) in [libc::SYS_getresuid, libc::SYS_getresgid].into_iter().zip(&mut ids) {
+    for (number, ids) in [libc::SYS_getresuid, libc::SYS_getresgid]
+        .into_iter()
+        .zip(&mut ids)
+    {
         let [real, effective, saved] = ids;
         let _ = call(
             number,

@@ -39,7 +39,11 @@ mod signal_frame;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_pointer_width = "64"
+)))]
 compile_error!("preemptive supports x86-64 Linux; see the targets table in the README");
 
 pub(crate) use signal_frame::{SignalFrame, Syscall};

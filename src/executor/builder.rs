@@ -189,7 +189,10 @@ impl Builder {
     /// If `count` is 0.
     #[track_caller]
     pub fn max_blocking_threads(&mut self, count: usize) -> &mut Self {
-        assert!(count > 0, "max_blocking_threads cannot be 0: use at least 1");
+        assert!(
+            count > 0,
+            "max_blocking_threads cannot be 0: use at least 1"
+        );
         self.config.max_blocking_threads = count;
         self
     }

@@ -14,7 +14,8 @@ use super::sleep::{AWAKE, PARKED};
 use super::task::Notified;
 use super::timer::{Expired, Left};
 use super::worker::Worker;
-use crate::preempt::safepoint;
+use crate::fatal::fatal;
+use crate::preempt::{safepoint, signal};
 use crate::stack::{Fiber, Life};
 use crate::sync::Arc;
 use crate::sync::atomic::{Ordering, compiler_fence};
@@ -88,6 +89,11 @@ fn run(fiber: &'static Fiber) {
     loop {
         // Whoever wanted this fiber's worker gets it here: what follows is a scheduling decision.
         fiber.unpoison();
+        if signal::is_forked() {
+            fatal!(
+                "a task has returned in a forked child: let it call exec or _exit instead (R10)"
+            );
+        }
         fiber.preemptions.store(0, Ordering::Relaxed);
         let Some(worker) = worker_of(fiber) else {
             // On its lender, as an ordinary thread. The poll has ended, so has that.

@@ -126,9 +126,7 @@ fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look 
         timer: None,
     };
     for (processor, seen) in shared.processors.iter().zip(seen) {
-        if processor.retired.load(Ordering::SeqCst)
-            || shared.sleep.idle.contains(processor.index)
-        {
+        if processor.retired.load(Ordering::SeqCst) || shared.sleep.idle.contains(processor.index) {
             seen.since = now;
             continue;
         }
@@ -158,7 +156,11 @@ fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look 
         } else if target.lacks_timer() {
             let armed = stand_in_for_timer(shared, target, now);
             found.next = found.next.min(armed.max(now + 10_000));
-            found.timer = found.timer.into_iter().chain((armed != u64::MAX).then_some(armed)).min();
+            found.timer = found
+                .timer
+                .into_iter()
+                .chain((armed != u64::MAX).then_some(armed))
+                .min();
         }
     }
     found
@@ -195,8 +197,8 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
             // Running is what a hog does, and its slice will end; look less and less often.
             seen.next_look = now + (age / 2).clamp(TICK, 10 * TICK);
             let overdue = 2 * shared.config.slice + 2 * TICK;
-            let unreachable = generation == seen.generation
-                || worker.target.stuck.load(Ordering::Relaxed) > 2;
+            let unreachable =
+                generation == seen.generation || worker.target.stuck.load(Ordering::Relaxed) > 2;
             if age > overdue && unreachable {
                 take(shared, worker);
             } else if age > overdue {
@@ -244,9 +246,8 @@ fn look_at_loose(shared: &Shared, worker: &Worker, loose: &mut u8) -> bool {
         return false;
     }
     // Nobody waits: it may as well go on.
-    let contended = !shared.batch.is_empty()
-        || !shared.global.is_empty()
-        || shared.sleep.idle.is_empty();
+    let contended =
+        !shared.batch.is_empty() || !shared.global.is_empty() || shared.sleep.idle.is_empty();
     match sys::thread_state(target.thread.load(Ordering::SeqCst)) {
         ThreadState::Running if contended => {
             *loose = loose.saturating_add(1);

@@ -8,7 +8,6 @@ use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
 use super::task::{self, Id, JoinHandle};
-use crate::preempt::Critical;
 use crate::sync::Arc;
 use crate::sys;
 use std::error::Error;
@@ -206,7 +205,11 @@ fn finish(shared: &Arc<Shared>, attendants: &mut Attendants, timeout: Option<Dur
     if left > 0 && timeout.is_some_and(|timeout| !timeout.is_zero()) {
         eprintln!(
             "preemptive: shutdown left {left} unfinished poll(s), which go on at the lowest priority{}",
-            if blocking_ended { "" } else { ", and blocking closures" }
+            if blocking_ended {
+                ""
+            } else {
+                ", and blocking closures"
+            }
         );
     }
 }
@@ -292,20 +295,7 @@ impl Handle {
             Location::caller(),
         );
         match self.shared.tasks.bind(owned) {
-            Ok(()) => {
-                let shared = &*self.shared;
-                let critical = Critical::enter();
-                match shared.processor_here(&critical) {
-                    Some(processor) => {
-                        processor.queue.push(notified, &shared.global);
-                        shared.submitted_to(processor);
-                    }
-                    None => {
-                        shared.global.push(notified);
-                        shared.submitted();
-                    }
-                }
-            }
+            Ok(()) => self.shared.schedule(notified),
             Err(refused) => {
                 refused.shutdown();
                 drop(notified);

@@ -121,6 +121,21 @@ impl Shared {
                 .any(|processor| !processor.queue.is_empty())
     }
 
+    /// Makes a task runnable, from anywhere.
+    pub(crate) fn schedule(&self, task: Notified) {
+        let critical = Critical::enter();
+        match self.processor_here(&critical) {
+            Some(processor) => {
+                processor.queue.push(task, &self.global);
+                self.submitted_to(processor);
+            }
+            None => {
+                self.global.push(task);
+                self.submitted();
+            }
+        }
+    }
+
     /// Somebody put a task where `processor`, which is busy, will find it: wake an idle one, or see to it that
     /// this one's slice is bounded.
     #[inline]
@@ -255,7 +270,7 @@ impl Shared {
                 break;
             }
         }
-        if self.spare_workers.len() < 1 {
+        if self.spare_workers.is_empty() {
             self.supply.ask();
         }
     }
@@ -339,18 +354,7 @@ pub(crate) struct Scheduler(pub(crate) Arc<Shared>);
 
 impl Schedule for Scheduler {
     fn schedule(&self, task: Notified) {
-        let shared = &*self.0;
-        let critical = Critical::enter();
-        match shared.processor_here(&critical) {
-            Some(processor) => {
-                processor.queue.push(task, &shared.global);
-                shared.submitted_to(processor);
-            }
-            None => {
-                shared.global.push(task);
-                shared.submitted();
-            }
-        }
+        self.0.schedule(task);
     }
 
     fn yield_now(&self, task: Notified) {

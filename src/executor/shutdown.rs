@@ -104,7 +104,11 @@ impl Shutdown {
 
 impl Shared {
     /// A processor has nothing left. In a critical section, on its worker.
-    pub(crate) fn retire(&self, worker: &super::worker::Worker, processor: &super::processor::Processor) {
+    pub(crate) fn retire(
+        &self,
+        worker: &super::worker::Worker,
+        processor: &super::processor::Processor,
+    ) {
         processor.retired.store(true, Ordering::SeqCst);
         worker.target.processor.release();
         let retired = self.shutdown.retired.fetch_add(1, Ordering::SeqCst) + 1;
@@ -153,7 +157,11 @@ pub(crate) struct Attendants {
 }
 
 /// Ends a runtime, at the latest soon after `deadline`. Returns how many polls had to be left.
-pub(crate) fn run(shared: &Arc<Shared>, attendants: &mut Attendants, deadline: Option<u64>) -> usize {
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    attendants: &mut Attendants,
+    deadline: Option<u64>,
+) -> usize {
     let shutdown = &shared.shutdown;
     shutdown.begun.store(true, Ordering::SeqCst);
     shared.tasks.close();
@@ -212,7 +220,11 @@ fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
         }
         shutdown.fibers_ended.load(Ordering::SeqCst) >= fibers.len()
     });
-    let until = if all_ended { None } else { deadline.map(|_| realtime_in(1_000_000)) };
+    let until = if all_ended {
+        None
+    } else {
+        deadline.map(|_| realtime_in(1_000_000))
+    };
     // SAFETY: each was told to end; nobody else joins or uses it.
     let left = fibers
         .into_iter()
@@ -244,8 +256,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
         let monitor = Arc::clone(shared);
         let named = |role| std::thread::Builder::new().name(format!("preemptive-{role}"));
         attendants.supplier = Some(named("supply").spawn(move || supply::run(&supplier))?);
-        attendants.monitor =
-            Some(named("monitor").spawn(move || super::monitor::run(&monitor))?);
+        attendants.monitor = Some(named("monitor").spawn(move || super::monitor::run(&monitor))?);
         Ok(())
     });
     // Every processor starts as one without a worker.
@@ -258,7 +269,10 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
         Err(error) => {
             if shared.supply.worker_count() == 0 {
                 // Nobody can retire the processors.
-                shared.shutdown.workers_may_end.store(true, Ordering::SeqCst);
+                shared
+                    .shutdown
+                    .workers_may_end
+                    .store(true, Ordering::SeqCst);
             }
             let left = run(shared, &mut attendants, None);
             debug_assert_eq!(left, 0);
@@ -266,4 +280,3 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
         }
     }
 }
-

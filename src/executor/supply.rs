@@ -83,7 +83,9 @@ impl Supply {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Makes one fiber; it announces itself.
@@ -193,7 +195,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut trimmed = sys::now();
     let mut pause = 1_000_000;
     loop {
-        let until = (shared.spare_fibers.len() > 0).then(|| sys::now() + TRIM_EVERY);
+        let until = (!shared.spare_fibers.is_empty()).then(|| sys::now() + TRIM_EVERY);
         while supply.asked.load(Ordering::SeqCst) == 0 {
             sys::futex_wait(&supply.asked, 0, until);
             if until.is_some_and(|until| sys::now() >= until) {

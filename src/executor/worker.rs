@@ -161,7 +161,10 @@ impl Worker {
     /// The fiber that has just been suspended; from here on the worker has none.
     fn detach(&self) -> &'static Fiber {
         let Some(fiber) = self.target.fiber() else {
-            fatal!("worker {} came to its system stack without a fiber", self.index)
+            fatal!(
+                "worker {} came to its system stack without a fiber",
+                self.index
+            )
         };
         self.target
             .fiber
@@ -195,9 +198,7 @@ impl Worker {
     /// Puts a suspended fiber where it can be found.
     fn publish(&self, fiber: &'static Fiber, goes: Goes) {
         let shared = self.shared();
-        fiber
-            .worker
-            .store(std::ptr::null_mut(), Ordering::Relaxed);
+        fiber.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here.
         unsafe {
             match goes {
@@ -215,12 +216,13 @@ impl Worker {
     /// Leaves the system stack for `new`, whose signal stack is installed.
     fn enter(&self, new: &'static Fiber) -> ! {
         let me = self.argument();
-        if new.preemptions.load(Ordering::Relaxed) > 0 && new.last_worker.swap(me, Ordering::Relaxed) != me {
+        if new.preemptions.load(Ordering::Relaxed) > 0
+            && new.last_worker.swap(me, Ordering::Relaxed) != me
+        {
             let counters = &self.shared().counters;
             counters.add(&counters.migrations);
         }
-        new.worker
-            .store(self.argument(), Ordering::Relaxed);
+        new.worker.store(self.argument(), Ordering::Relaxed);
         self.target
             .fiber
             .store(std::ptr::from_ref(new).cast_mut(), Ordering::SeqCst);
@@ -422,7 +424,10 @@ unsafe extern "sysv64" fn switch_to_next(argument: *mut ()) -> ! {
     };
     match worker.processor() {
         Some(processor) => worker.switch(processor, Some((old, Goes::Spare)), next),
-        None => fatal!("worker {} lost its processor in a critical section", worker.index),
+        None => fatal!(
+            "worker {} lost its processor in a critical section",
+            worker.index
+        ),
     }
 }
 
@@ -479,7 +484,9 @@ unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         worker.switch(processor, Some((fiber, goes)), spare);
     }
     // Nobody to run tasks with, or no tasks: the next fiber. It needs nothing that must be made.
-    if (used_up || tasks) && let Some(next) = shared.batch.pop() {
+    if (used_up || tasks)
+        && let Some(next) = shared.batch.pop()
+    {
         worker.note_preemption(fiber);
         worker.switch(processor, Some((fiber, Goes::BatchBack)), next);
     }
@@ -506,7 +513,8 @@ impl Actions for WorkerActions {
         let worker = worker_of(target);
         let shared = worker.shared();
         // SAFETY: 0, or the address of one of this runtime's processors.
-        let Some(processor) = (unsafe { (target.processor.peek() as *const Processor).as_ref() }) else {
+        let Some(processor) = (unsafe { (target.processor.peek() as *const Processor).as_ref() })
+        else {
             return true;
         };
         // Whatever the timer was set to, it is not running now, or harmlessly.

@@ -11,12 +11,22 @@ use crate::sync::atomic::{Ordering, compiler_fence};
 #[inline]
 pub(crate) fn worker_of(fiber: &Fiber) -> Option<&'static Target> {
     // SAFETY: null, or the worker that runs this fiber, which is not freed while it does.
-    unsafe { fiber.worker.load(Ordering::Relaxed).cast::<Target>().as_ref() }
+    unsafe {
+        fiber
+            .worker
+            .load(Ordering::Relaxed)
+            .cast::<Target>()
+            .as_ref()
+    }
 }
 
 /// Honours a request: suspends the fiber, whose `critical` is 1. Returns when it is resumed.
 pub(super) fn suspend(fiber: &'static Fiber, how: How) {
     fiber.unpoison();
+    // R10: in a forked child there is no scheduler to enter.
+    if super::signal::is_forked() {
+        return;
+    }
     // Given back, the fiber is an ordinary thread: the kernel preempts those.
     if let Some(target) = worker_of(fiber) {
         target.actions.suspend(fiber, how);

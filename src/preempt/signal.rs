@@ -65,7 +65,9 @@ pub(crate) fn is_forked() -> bool {
 /// Checks this machine and installs what is needed once per process: the handler of `signal`, the fork hook.
 pub(crate) fn install(signal: i32) -> io::Result<()> {
     static INSTALL: Mutex<bool> = Mutex::new(false);
-    let mut once = INSTALL.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut once = INSTALL
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     if is_forked() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -75,12 +77,16 @@ pub(crate) fn install(signal: i32) -> io::Result<()> {
     if !*once {
         arch::check_support()?;
         sys::membarrier_register().map_err(|error| {
-            error.with("the kernel has no membarrier(PRIVATE_EXPEDITED) (Linux 4.14 or later is needed)")
+            error.with(
+                "the kernel has no membarrier(PRIVATE_EXPEDITED) (Linux 4.14 or later is needed)",
+            )
         })?;
         arch::install_on_preempt(on_preempt);
         // SAFETY: the hook only stores to a static.
         if unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) } != 0 {
-            return Err(io::Error::other("cannot register a fork hook: out of memory"));
+            return Err(io::Error::other(
+                "cannot register a fork hook: out of memory",
+            ));
         }
         *once = true;
     }
@@ -194,9 +200,10 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
         let mut frame = unsafe { SignalFrame::new(context) };
         if !foreign || target.asked.load(Ordering::SeqCst) {
             target.asked.store(false, Ordering::SeqCst);
-            target
-                .generation
-                .store(target.generation.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+            target.generation.store(
+                target.generation.load(Ordering::Relaxed) + 1,
+                Ordering::SeqCst,
+            );
             respond(target, &mut frame);
         }
     }
@@ -276,7 +283,8 @@ extern "sysv64" fn on_preempt() {
 fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     CHAINED.fetch_add(1, Ordering::Relaxed);
     // SAFETY: null or leaked.
-    let Some(previous) = (unsafe { PREVIOUS[signal as usize].load(Ordering::Acquire).as_ref() }) else {
+    let Some(previous) = (unsafe { PREVIOUS[signal as usize].load(Ordering::Acquire).as_ref() })
+    else {
         return;
     };
     match previous.handler {
@@ -300,6 +308,8 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) 
 fn default_action(signal: i32) {
     let ignored = [libc::SIGURG, libc::SIGCHLD, libc::SIGWINCH, libc::SIGCONT];
     if !ignored.contains(&signal) {
-        fatal!("signal {signal}, which nobody but the preemption handler handles, came from outside");
+        fatal!(
+            "signal {signal}, which nobody but the preemption handler handles, came from outside"
+        );
     }
 }

@@ -176,7 +176,8 @@ impl Target {
             .store(self.thread.load(Ordering::SeqCst), Ordering::SeqCst);
         USED.fetch_max(slot + 1, Ordering::SeqCst);
         if timer
-            && let Ok(timer) = Timer::create(self.thread.load(Ordering::SeqCst), signal, MAGIC | slot)
+            && let Ok(timer) =
+                Timer::create(self.thread.load(Ordering::SeqCst), signal, MAGIC | slot)
         {
             self.timer.store(timer.number() + 1, Ordering::SeqCst);
         }
@@ -213,7 +214,11 @@ impl Target {
         self.armed.store(deadline, Ordering::SeqCst);
         if let Some(timer) = self.timer() {
             // 0 would stop it, 1 ns after boot is as good as now.
-            timer.set(if deadline == u64::MAX { 0 } else { deadline.max(1) });
+            timer.set(if deadline == u64::MAX {
+                0
+            } else {
+                deadline.max(1)
+            });
         }
     }
 

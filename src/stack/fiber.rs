@@ -62,8 +62,6 @@ pub(crate) struct Fiber {
     pub(crate) link: UnsafeCell<*mut Fiber>,
     /// What the executor keeps with a fiber: its runtime. Set before the lender starts.
     pub(crate) owner: *const (),
-    /// The task that is being polled, for reports; 0 for none.
-    pub(crate) task: AtomicU64,
     /// A signal handler of ours runs right now under this identity (rule R1's checker asks).
     pub(crate) in_handler: AtomicBool,
     /// How often the fiber was preempted since it was last at the top of its loop.
@@ -108,7 +106,11 @@ unsafe impl Sync for Fiber {}
 unsafe impl Send for Fiber {}
 
 impl Fiber {
-    pub(super) fn new(map: Map, owner: *const (), life: &'static dyn super::identity::Life) -> Fiber {
+    pub(super) fn new(
+        map: Map,
+        owner: *const (),
+        life: &'static dyn super::identity::Life,
+    ) -> Fiber {
         let signal_stack = SignalStack {
             ss_sp: map.signal.low as *mut libc::c_void,
             ss_flags: 0,
@@ -126,7 +128,6 @@ impl Fiber {
             signal_stack: UnsafeCell::new(signal_stack),
             link: UnsafeCell::new(std::ptr::null_mut()),
             owner,
-            task: AtomicU64::new(0),
             in_handler: AtomicBool::new(false),
             preemptions: AtomicU32::new(0),
             last_worker: AtomicPtr::new(std::ptr::null_mut()),

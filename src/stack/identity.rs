@@ -194,7 +194,10 @@ fn start_lender(fiber: &'static Fiber) -> io::Result<()> {
     sys::sigmask(Some(mask));
     match answer {
         0 => {
-            fiber.lender.handle.store(handle as usize, Ordering::Release);
+            fiber
+                .lender
+                .handle
+                .store(handle as usize, Ordering::Release);
             Ok(())
         }
         libc::EINVAL => Err(io::Error::new(

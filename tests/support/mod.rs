@@ -45,3 +45,4 @@ unsafe impl GlobalAlloc for StrictAllocator {
 
 #[global_allocator]
 static ALLOCATOR: StrictAllocator = StrictAllocator;
+pub mod isolated;

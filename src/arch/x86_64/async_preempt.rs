@@ -60,7 +60,10 @@ const HAS_AMX: u8 = 4;
 
 /// Asks the processor how large the register state is and how to save it.
 pub(super) fn learn_state_size() {
-    #[allow(unused_unsafe, reason = "`__cpuid` became safe in a later release than our oldest")]
+    #[allow(
+        unused_unsafe,
+        reason = "`__cpuid` became safe in a later release than our oldest"
+    )]
     // SAFETY: CPUID exists on every x86-64 processor.
     let leaf1 = unsafe { __cpuid(1) };
     let osxsave = leaf1.ecx & (1 << 27) != 0;
@@ -69,8 +72,13 @@ pub(super) fn learn_state_size() {
     }
     #[allow(unused_unsafe, reason = "as above")]
     // SAFETY: as above; leaf 0xD exists wherever XSAVE does.
-    let (area, extended, leaf7) =
-        unsafe { (__cpuid_count(0xd, 0), __cpuid_count(0xd, 1), __cpuid_count(7, 0)) };
+    let (area, extended, leaf7) = unsafe {
+        (
+            __cpuid_count(0xd, 0),
+            __cpuid_count(0xd, 1),
+            __cpuid_count(7, 0),
+        )
+    };
     let has_xsavec = extended.eax & (1 << 1) != 0;
     // SAFETY: OSXSAVE is set, so `xgetbv` may be used.
     let enabled = unsafe { read_xcr0() };

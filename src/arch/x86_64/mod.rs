@@ -33,7 +33,8 @@ const SYS_ARCH_PRCTL: usize = libc::SYS_arch_prctl as usize;
 pub(crate) fn check_support() -> io::Result<()> {
     // SAFETY: getauxval only reads what the kernel passed to this process.
     let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
-    let usable = hwcap2 & HWCAP2_FSGSBASE != 0 && std::env::var_os("PREEMPTIVE_FSGSBASE").is_none_or(|v| v != "off");
+    let usable = hwcap2 & HWCAP2_FSGSBASE != 0
+        && std::env::var_os("PREEMPTIVE_FSGSBASE").is_none_or(|v| v != "off");
     FSGSBASE.store(u8::from(usable), Ordering::Relaxed);
 
     let mut shadow_stack = 0_u64;
@@ -188,11 +189,11 @@ const _: () = assert!(std::mem::offset_of!(Saved, base) == 8);
 /// - The caller's fiber is in a critical section and stays so until it has been resumed.
 #[unsafe(naked)]
 pub(crate) unsafe extern "sysv64" fn mcall(
-    save: *mut Saved,                     /* rdi */
-    onto: usize,                          /* rsi */
-    pointer: usize,                       /* rdx */
+    save: *mut Saved,                           /* rdi */
+    onto: usize,                                /* rsi */
+    pointer: usize,                             /* rdx */
     f: unsafe extern "sysv64" fn(*mut ()) -> !, /* rcx */
-    argument: *mut (),                    /* r8 */
+    argument: *mut (),                          /* r8 */
 ) {
     naked_asm!(
         ".cfi_startproc",

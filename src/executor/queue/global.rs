@@ -31,12 +31,12 @@ pub(crate) struct Chain {
 
 fn link(task: NonNull<Header>, next: Option<NonNull<Header>>) {
     // SAFETY: a task's link belongs to whoever holds its notification: the queue, or the chain.
-    unsafe { *task.as_ref().queue_next.get() = next };
+    unsafe { Header::set_queue_next(task, next) };
 }
 
 fn next(task: NonNull<Header>) -> Option<NonNull<Header>> {
     // SAFETY: as in `link`.
-    unsafe { *task.as_ref().queue_next.get() }
+    unsafe { Header::queue_next(task) }
 }
 
 impl Chain {

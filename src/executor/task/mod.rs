@@ -146,16 +146,6 @@ impl Notified {
         // SAFETY: the reference was counted for the value that `into_raw` took.
         Notified(unsafe { Reference::from_raw(task) })
     }
-
-    /// Which task it is.
-    pub(crate) fn id(&self) -> Id {
-        self.0.header().id
-    }
-
-    /// Where the task was spawned.
-    pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.0.header().location
-    }
 }
 
 impl fmt::Debug for Notified {
@@ -182,6 +172,7 @@ impl TaskRef {
     }
 
     /// Where the task was spawned.
+    #[cfg(test)]
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.0.header().location
     }

@@ -365,11 +365,13 @@ impl Timers {
     }
 
     /// All shards, in the order of their indices.
+    #[cfg(test)]
     pub(crate) fn shards(&self) -> &[Shard] {
         &self.shards
     }
 
     /// The earliest deadline of all shards, or [`NEVER`]. Fit for a signal handler.
+    #[cfg(test)]
     pub(crate) fn next(&self) -> u64 {
         self.shards.iter().map(Shard::next).min().unwrap_or(NEVER)
     }
