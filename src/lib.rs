@@ -50,4 +50,6 @@ pub mod testing {
     pub fn may_allocate() -> bool {
         !crate::executor::on_system_stack() && crate::preempt::may_allocate()
     }
+
+    pub use crate::executor::probe::{give_way, make_fibers, signal_this_worker};
 }

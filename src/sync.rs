@@ -7,6 +7,7 @@
 //! - [`RawLock`] is for critical sections: whoever holds it cannot be preempted by us, so a waiter waits at
 //!   most for the kernel to run the holder again. `preempt::CriticalMutex` wraps it.
 
+pub(crate) use std::sync::OnceLock;
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
 

@@ -24,6 +24,7 @@ mod context;
 mod fiber_loop;
 mod metrics;
 mod monitor;
+pub(crate) mod probe;
 mod processor;
 mod queue;
 pub(crate) mod runtime;

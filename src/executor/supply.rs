@@ -106,6 +106,20 @@ fn make_fiber(shared: &Arc<Shared>) -> io::Result<()> {
     }
 }
 
+/// Makes fibers, one after the other, each of which has announced itself when the next is begun.
+pub(crate) fn make_fibers(shared: &Arc<Shared>, count: usize) -> io::Result<()> {
+    for _ in 0..count {
+        let before = shared.supplied.load(Ordering::SeqCst);
+        make_fiber(shared)?;
+        // It announces itself from its own thread.
+        let until = sys::now() + 1_000_000_000;
+        while shared.supplied.load(Ordering::SeqCst) == before && sys::now() < until {
+            shared.wait_for_fiber(before, until);
+        }
+    }
+    Ok(())
+}
+
 /// Makes one worker, which starts as a spare one.
 fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
     let index = shared.supply.worker_count();
@@ -151,13 +165,7 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
 /// Fills up what is short of. An error names what could not be made.
 fn fill(shared: &Arc<Shared>) -> io::Result<()> {
     while shared.spare_fibers.len() < shared.config.high_fibers() && !shared.shutdown.is_ending() {
-        let before = shared.supplied.load(Ordering::SeqCst);
-        make_fiber(shared)?;
-        // It announces itself from its own thread.
-        let until = sys::now() + 1_000_000_000;
-        while shared.supplied.load(Ordering::SeqCst) == before && sys::now() < until {
-            shared.wait_for_fiber(before, until);
-        }
+        make_fibers(shared, 1)?;
     }
     while shared.spare_workers.len() < shared.config.spare_workers() && !shared.shutdown.is_ending()
     {

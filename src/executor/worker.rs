@@ -505,8 +505,11 @@ fn worker_of(target: &Target) -> &Worker {
     unsafe { &*std::ptr::from_ref(target).cast::<Worker>() }
 }
 
-/// Soon enough to be no loss, late enough to be no storm.
+/// The first pause before asking again, in nanoseconds: soon enough to be no loss.
 const RETRY: u64 = 50_000;
+/// It doubles so many times, up to 12.8 ms: where a signal's round trip takes longer than the pause (under a
+/// tracer), the code between two signals must get anywhere at all.
+const RETRY_DOUBLINGS: u32 = 8;
 
 impl Actions for WorkerActions {
     fn is_wanted(&self, target: &Target) -> bool {
@@ -521,6 +524,10 @@ impl Actions for WorkerActions {
         target.armed.store(u64::MAX, Ordering::SeqCst);
         let now = sys::now();
         let mut wanted = shared.shutdown.is_abandoned();
+        if target.demanded.load(Ordering::Relaxed) {
+            target.demanded.store(false, Ordering::Relaxed);
+            wanted = true;
+        }
         if shared.timers.shard(processor.index).next() <= now {
             processor.due.store(true, Ordering::SeqCst);
             wanted = true;
@@ -555,7 +562,11 @@ impl Actions for WorkerActions {
 
     fn retry(&self, target: &Target) {
         if target.processor.peek() != 0 {
-            target.arm(sys::now() + RETRY);
+            let retries = target.retries.load(Ordering::Relaxed);
+            target
+                .retries
+                .store(retries.saturating_add(1), Ordering::Relaxed);
+            target.arm(sys::now() + (RETRY << retries.min(RETRY_DOUBLINGS)));
         }
     }
 

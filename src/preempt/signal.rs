@@ -251,6 +251,7 @@ fn respond(target: &'static Target, frame: &mut SignalFrame<'_>) {
         actions.retry(target);
         return;
     }
+    target.retries.store(0, Ordering::Relaxed);
     if fiber.gate.critical.load(Ordering::Relaxed) > 0 {
         target.refuse(Refusal::Critical);
         fiber.poison();

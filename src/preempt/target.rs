@@ -67,8 +67,12 @@ pub(crate) struct Target {
     pub(crate) generation: AtomicU32,
     /// Somebody sent a signal whose value the kernel may have dropped.
     pub(crate) asked: AtomicBool,
+    /// The worker is to give way at the next signal, whatever its timers say.
+    pub(crate) demanded: AtomicBool,
     /// Refusals by [`Refusal`].
     pub(crate) refused: [AtomicU64; REFUSALS],
+    /// How often in a row the handler asked again: it doubles the pause each time.
+    pub(crate) retries: AtomicU32,
     /// Refusals in a row because of another handler or mask; the monitor takes the processor.
     pub(crate) stuck: AtomicU32,
     /// The kernel's thread id.
@@ -139,7 +143,9 @@ impl Target {
             switches: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             asked: AtomicBool::new(false),
+            demanded: AtomicBool::new(false),
             refused: Default::default(),
+            retries: AtomicU32::new(0),
             stuck: AtomicU32::new(0),
             thread: AtomicI32::new(0),
             mask: AtomicU64::new(0),

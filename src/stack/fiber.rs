@@ -167,7 +167,8 @@ impl Fiber {
         if count == 0 {
             crate::fatal::fatal!("a critical section was left that nobody had entered");
         }
-        self.gate.critical.store(count - 1, Ordering::Relaxed);
+        // Release: the monitor, which reads 0 and takes the processor, sees what was done with it.
+        self.gate.critical.store(count - 1, Ordering::Release);
         compiler_fence(Ordering::SeqCst);
         count == 1 && self.is_wanted()
     }

@@ -1,8 +1,8 @@
 //! Points in time, and where they lie on the clock of the timers.
 
 use crate::executor::timer::NEVER;
+use crate::sync::OnceLock;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
-use std::sync::OnceLock;
 use std::time::Duration;
 use std::{fmt, time};
 

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Every test in debug, documentation included; the integration tests in release as well. tests/support installs an
+# allocator that aborts inside critical sections, so each of these runs checks rule R1 too.
+#
+# A hang is a failure: every test binary gets TEST_LIMIT seconds, every cargo call RUN_LIMIT.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+limit=${TEST_LIMIT:-300}
+run_limit=${RUN_LIMIT:-1200}
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout -k 10 $limit"
+
+bounded() {
+    local status=0
+    timeout -k 30 "$run_limit" "$@" || status=$?
+    if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+        echo "ci/test.sh: '$*' took more than $run_limit s" >&2
+    fi
+    return "$status"
+}
+
+bounded cargo test --workspace --no-fail-fast
+bounded cargo test --release --no-fail-fast --test '*'
