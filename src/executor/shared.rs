@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
 use crate::stack::{Fiber, FiberQueue};
 use crate::sync::Arc;
-use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 use crate::sys;
 use std::ptr::null_mut;
 
@@ -140,6 +140,8 @@ impl Shared {
     /// this one's slice is bounded.
     #[inline]
     pub(crate) fn submitted_to(&self, processor: &Processor) {
+        // The ring's tail is a plain store: it must be visible before the looks below (Submit 2 in `sleep`).
+        fence(Ordering::SeqCst);
         if !self.wake_one() {
             self.bound_slice(processor);
         }

@@ -243,6 +243,7 @@ fn respond(target: &'static Target, frame: &mut SignalFrame<'_>) {
     }
     let holds = target.processor.peek() != 0;
     if holds && !actions.is_wanted(target) {
+        target.retries.store(0, Ordering::Relaxed);
         return;
     }
     if frame.mask() != target.mask.load(Ordering::Relaxed) || frame.on_signal_stack() {

@@ -46,3 +46,5 @@ unsafe impl GlobalAlloc for StrictAllocator {
 #[global_allocator]
 static ALLOCATOR: StrictAllocator = StrictAllocator;
 pub mod isolated;
+pub mod pressure;
+pub mod registers;
