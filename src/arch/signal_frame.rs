@@ -122,8 +122,8 @@ impl<'a> SignalFrame<'a> {
         let registers = &mut self.0.uc_mcontext.gregs;
         registers[libc::REG_RIP as usize] = super::async_preempt as *const () as i64;
         registers[libc::REG_RSP as usize] = base as i64;
-        // AC, DF, NT and TF clear: the scheduler's code expects that, and `iretq` faults under NT. The
-        // interrupted code's own flags were saved above.
+        // AC, DF and TF clear: the scheduler's code expects that. The interrupted code's own flags were saved
+        // above.
         registers[libc::REG_EFL as usize] = EFLAGS_CLEAN;
     }
 }

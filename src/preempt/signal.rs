@@ -82,6 +82,7 @@ pub(crate) fn install(signal: i32) -> io::Result<()> {
             )
         })?;
         arch::install_on_preempt(on_preempt);
+        arch::install_handler(handle);
         // SAFETY: the hook only stores to a static.
         if unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) } != 0 {
             return Err(io::Error::other(
@@ -129,7 +130,7 @@ fn install_handler(signal: i32) -> io::Result<()> {
         .map_err(|error| error.with("cannot read the handler of the preemption signal"))?;
     slot.store(Box::leak(Box::new(previous)), Ordering::Release);
     let action = KernelSigaction {
-        handler: handle as *const () as usize,
+        handler: arch::signal_entry as *const () as usize,
         flags: (libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART) as u64 | SA_RESTORER,
         restorer: arch::signal_return(),
         // No other handler runs on top of ours.

@@ -136,7 +136,7 @@ pub(crate) fn in_trampoline(pc: usize) -> bool {
 /// # Safety
 ///
 /// Never called: a signal handler makes a thread continue here, with the six words in place, the fiber's
-/// `critical` at 1 and AC, DF, NT and TF clear.
+/// `critical` at 1 and AC, DF and TF clear.
 #[unsafe(naked)]
 pub(crate) unsafe extern "sysv64" fn async_preempt() {
     naked_asm!(
@@ -156,6 +156,9 @@ pub(crate) unsafe extern "sysv64" fn async_preempt() {
         ".cfi_escape 0x0f, 0x03, 0x76, 0x28, 0x06",
         ".cfi_escape 0x10, 0x10, 0x02, 0x76, 0x10",
         ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
+        // NT, under which `iretq` faults: the kernel's return from the handler leaves it (and ID) as it was.
+        "push 2",
+        "popfq",
         "push rax",
         ".cfi_escape 0x10, 0x00, 0x02, 0x76, 0x78",
         "push rbx",

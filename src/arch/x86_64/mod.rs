@@ -15,7 +15,7 @@ mod async_preempt;
 pub(crate) use async_preempt::{async_preempt, in_trampoline, install_on_preempt};
 
 use super::Saved;
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::arch::{asm, naked_asm};
 use std::io;
 
@@ -339,6 +339,35 @@ pub(crate) unsafe extern "sysv64" fn resume(
         set_gs = const ARCH_SET_GS,
         set_fs = const ARCH_SET_FS,
         arch_prctl = const SYS_ARCH_PRCTL,
+    )
+}
+
+/// Sets the `handler` that [`signal_entry`] goes on with.
+pub(crate) fn install_handler(
+    handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void),
+) {
+    HANDLER.store(handler as usize, Ordering::Relaxed);
+}
+
+/// What [`signal_entry`] goes on with; set once by [`install_handler`].
+static HANDLER: AtomicUsize = AtomicUsize::new(0);
+
+/// Where the kernel begins a signal handler. It clears DF, but leaves the interrupted code's AC, with which
+/// `memcpy` faults. The other flags stay: the kernel takes NT and ID back from here, not from the frame.
+#[unsafe(naked)]
+pub(crate) unsafe extern "sysv64" fn signal_entry() {
+    naked_asm!(
+        ".cfi_startproc",
+        // In: rdi, rsi, rdx = the handler's arguments, passed on.
+        "pushfq",
+        ".cfi_adjust_cfa_offset 8",
+        "and dword ptr [rsp], {no_ac}",
+        "popfq",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp qword ptr [rip + {handler}]",
+        ".cfi_endproc",
+        handler = sym HANDLER,
+        no_ac = const !(1 << 18),
     )
 }
 
