@@ -379,13 +379,13 @@ pub(crate) fn membarrier() -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Puts the calling kernel thread under SCHED_IDLE: it runs when nobody else wants to.
-pub(crate) fn sched_idle() {
+/// Puts a kernel thread (0: the calling one) under SCHED_IDLE: it runs when nobody else wants to.
+pub(crate) fn sched_idle(thread: i32) {
     const SCHED_IDLE: usize = 5;
     let parameter = 0_i32;
     let _ = call(
         libc::SYS_sched_setscheduler,
-        [0, SCHED_IDLE, &parameter as *const i32 as usize, 0, 0, 0],
+        [thread as usize, SCHED_IDLE, &parameter as *const i32 as usize, 0, 0, 0],
     );
 }
 

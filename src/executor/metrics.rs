@@ -143,11 +143,7 @@ impl RuntimeMetrics {
 
     /// Polls begun.
     pub fn polls(&self) -> u64 {
-        self.shared
-            .processors
-            .iter()
-            .map(|processor| processor.tick.load(Ordering::Relaxed))
-            .sum()
+        self.shared.polls()
     }
 
     /// Preemption signals that the monitor sent, where a worker's own timer does not do it.

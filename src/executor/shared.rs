@@ -79,6 +79,14 @@ impl Shared {
         }
     }
 
+    /// Polls begun so far.
+    pub(crate) fn polls(&self) -> u64 {
+        self.processors
+            .iter()
+            .map(|processor| processor.tick.load(Ordering::Relaxed))
+            .sum()
+    }
+
     /// The worker with this number, if it was ever made.
     pub(crate) fn worker(&self, index: usize) -> Option<&Worker> {
         // SAFETY: null, or a worker that is freed together with `self`.

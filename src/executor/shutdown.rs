@@ -189,6 +189,13 @@ pub(crate) fn run(
             in_time = shutdown.wait_until(Some(sys::now() + 2_000_000), workers_ended);
         }
     }
+    if !in_time {
+        // What no signal reaches stays on its worker, which runs nothing else any more.
+        shared
+            .all_workers()
+            .filter(|worker| worker.target.fiber().is_some())
+            .for_each(|worker| sys::sched_idle(worker.target.thread.load(Ordering::SeqCst)));
+    }
     shared.supply.end();
     shared.monitor.end();
     if in_time || shutdown.workers_may_end() {

@@ -201,9 +201,12 @@ pub(crate) fn stock(shared: &Arc<Shared>) -> io::Result<()> {
 pub(crate) fn run(shared: &Arc<Shared>) {
     let supply = &shared.supply;
     let mut trimmed = sys::now();
+    let mut polls_trimmed = 0;
     let mut pause = 1_000_000;
     loop {
-        let until = (!shared.spare_fibers.is_empty()).then(|| sys::now() + TRIM_EVERY);
+        // An idle runtime sleeps without a timeout: nothing has been used since the last trim.
+        let polls = shared.polls();
+        let until = (polls != polls_trimmed).then(|| sys::now() + TRIM_EVERY);
         while supply.asked.load(Ordering::SeqCst) == 0 {
             sys::futex_wait(&supply.asked, 0, until);
             if until.is_some_and(|until| sys::now() >= until) {
@@ -228,6 +231,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         if sys::now() - trimmed >= TRIM_EVERY {
             trim(shared);
             trimmed = sys::now();
+            polls_trimmed = polls;
         }
     }
 }

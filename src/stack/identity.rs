@@ -264,7 +264,7 @@ unsafe extern "sysv64" fn wait_on_park_stack(argument: *mut ()) -> ! {
         }
     }
     if lender.idle.load(Ordering::Relaxed) {
-        sys::sched_idle();
+        sys::sched_idle(0);
     }
     // SAFETY: given back, the fiber is the lender's own.
     let _ = sys::sigaltstack(unsafe { &*fiber.signal_stack.get() });

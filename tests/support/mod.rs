@@ -5,6 +5,7 @@
 
 #![allow(
     dead_code,
+    unreachable_pub,
     reason = "each test file uses a part of this, and compiles it on its own"
 )]
 
