@@ -296,8 +296,13 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
         Left::NothingDue => shared.rearm(processor),
     }
     preemptible(fiber, move || {
-        // A waker of somebody's own making may panic: that is theirs, the loop goes on.
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(expired)));
+        // A waker of somebody's own making may panic: that is theirs. The others are woken, the loop goes on.
+        while expired.len() > 0 {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| expired.wake_all())) {
+                // Its destructor may panic as well.
+                std::mem::forget(payload);
+            }
+        }
     });
 }
 
