@@ -385,7 +385,14 @@ pub(crate) fn sched_idle(thread: i32) {
     let parameter = 0_i32;
     let _ = call(
         libc::SYS_sched_setscheduler,
-        [thread as usize, SCHED_IDLE, &parameter as *const i32 as usize, 0, 0, 0],
+        [
+            thread as usize,
+            SCHED_IDLE,
+            &parameter as *const i32 as usize,
+            0,
+            0,
+            0,
+        ],
     );
 }
 

@@ -88,6 +88,7 @@ enum Next {
 fn run(fiber: &'static Fiber) {
     loop {
         // Whoever wanted this fiber's worker gets it here: what follows is a scheduling decision.
+        let was_wanted = fiber.is_wanted();
         fiber.unpoison();
         if signal::is_forked() {
             fatal!(
@@ -111,6 +112,10 @@ fn run(fiber: &'static Fiber) {
         };
         if worker.target.stuck.load(Ordering::Relaxed) > 0 {
             restore_mask(worker);
+        }
+        if was_wanted {
+            // The alarm has gone off and found this critical section. The next poll needs one of its own.
+            shared.begin_slice(processor);
         }
         match next(shared, processor) {
             Next::Run(task) => {
@@ -158,7 +163,7 @@ fn restore_mask(worker: &Worker) {
 fn next(shared: &Shared, processor: &Processor) -> Next {
     loop {
         if processor.due.load(Ordering::Relaxed) {
-            return Next::Timers;
+            return found(shared, processor, Next::Timers);
         }
         if processor.batch_turn.load(Ordering::Relaxed) {
             processor.batch_turn.store(false, Ordering::Relaxed);

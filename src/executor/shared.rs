@@ -3,7 +3,7 @@
 
 use super::bits::Bits;
 use super::blocking::BlockingPool;
-use super::builder::Config;
+use super::builder::{Config, MIN_SLICE};
 use super::metrics::Counters;
 use super::monitor::MonitorState;
 use super::processor::Processor;
@@ -213,6 +213,29 @@ impl Shared {
             .slice_end
             .store(sys::now() + length, Ordering::SeqCst);
         self.rearm(processor);
+    }
+
+    /// What runs on this processor has changed, or a request to give way has been honoured: bound the slice if
+    /// anybody waits, and set the timer.
+    pub(crate) fn begin_slice(&self, processor: &Processor) {
+        processor.used_up.store(false, Ordering::Relaxed);
+        if !self.anything_waits(processor) {
+            processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+            // Somebody may have come between the look and the store.
+            if !self.anything_waits(processor) {
+                self.rearm(processor);
+                return;
+            }
+        }
+        let slice = self.config.slice;
+        let tasks_wait = !processor.queue.is_empty() || !self.global.is_empty();
+        // Beside tasks, fibers get a fifth: an eighth of a slice for every half slice of tasks.
+        let length = if tasks_wait {
+            (slice / 8).max(MIN_SLICE)
+        } else {
+            slice
+        };
+        self.start_slice(processor, length);
     }
 
     /// When this processor's worker should next get a signal.

@@ -123,6 +123,19 @@ impl Shared {
         self.shutdown.moved();
     }
 
+    /// Ends fibers that came to the top of their loops after `end_fibers` had given them up.
+    pub(crate) fn end_late_fibers(&self) {
+        while let Some(fiber) = self.spare_fibers.pop() {
+            if !fiber.is_to_end() {
+                // SAFETY: out of the queue it is ours; `end_fibers` is still to come.
+                unsafe { self.spare_fibers.push_front(fiber) };
+                return;
+            }
+            // SAFETY: out of the queue it is ours.
+            unsafe { fiber.give_back(self.config.mask(), false) };
+        }
+    }
+
     /// Drops what tasks are left that nobody polls. On a fiber, preemptible, with the runtime current.
     pub(crate) fn drain(&self) {
         while let Some(task) = self.tasks.pop(0) {

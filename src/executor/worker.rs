@@ -249,31 +249,8 @@ impl Worker {
         if let Some((old, goes)) = old {
             self.publish(old, goes);
         }
-        self.begin_slice(processor);
+        self.shared().begin_slice(processor);
         self.enter(new)
-    }
-
-    /// A fiber is about to run on this processor: bound its slice if anybody waits, and set the timer.
-    fn begin_slice(&self, processor: &Processor) {
-        let shared = self.shared();
-        processor.used_up.store(false, Ordering::Relaxed);
-        if !shared.anything_waits(processor) {
-            processor.slice_end.store(u64::MAX, Ordering::SeqCst);
-            // Somebody may have come between the look and the store.
-            if !shared.anything_waits(processor) {
-                shared.rearm(processor);
-                return;
-            }
-        }
-        let slice = shared.config.slice;
-        let tasks_wait = !processor.queue.is_empty() || !shared.global.is_empty();
-        // Beside tasks, fibers get a fifth: an eighth of a slice for every half slice of tasks.
-        let length = if tasks_wait {
-            (slice / 8).max(super::builder::MIN_SLICE)
-        } else {
-            slice
-        };
-        shared.start_slice(processor, length);
     }
 
     /// A processor and no fiber: finds one. Does not return.
@@ -320,6 +297,7 @@ impl Worker {
                 while !shared.batch.is_empty() {
                     shared.give_back_one();
                 }
+                shared.end_late_fibers();
                 // SAFETY: `home` was saved by `run`, and is resumed this once; the identity is the thread's own.
                 unsafe {
                     arch::resume(
@@ -334,10 +312,9 @@ impl Worker {
             let needed = !shared.orphans.is_empty() || shared.shutdown.workers_may_end();
             if needed {
                 if !shared.spare_workers.remove(self.index) {
-                    // Somebody has just given this worker a processor.
-                    continue;
-                }
-                if let Some(index) = shared.orphans.take_any() {
+                    // Somebody has chosen this worker and is about to say so.
+                    self.wait_until_woken();
+                } else if let Some(index) = shared.orphans.take_any() {
                     let processor = &shared.processors[index];
                     processor
                         .worker
@@ -348,11 +325,14 @@ impl Worker {
                 }
                 continue;
             }
-            while self.wake.load(Ordering::SeqCst) == 0 {
-                sys::futex_wait(&self.wake, 0, None);
-            }
-            // Told to look without having been given anything (at shutdown): it may still be in the set.
-            let _ = shared.spare_workers.remove(self.index);
+            self.wait_until_woken();
+        }
+    }
+
+    /// Whoever takes a worker out of `spare_workers` wakes it, last of all.
+    fn wait_until_woken(&self) {
+        while self.wake.load(Ordering::SeqCst) == 0 {
+            sys::futex_wait(&self.wake, 0, None);
         }
     }
 
@@ -491,7 +471,7 @@ unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         worker.switch(processor, Some((fiber, Goes::BatchBack)), next);
     }
     // Whoever waited has been served elsewhere.
-    worker.begin_slice(processor);
+    shared.begin_slice(processor);
     worker.enter(fiber)
 }
 

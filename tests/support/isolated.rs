@@ -23,13 +23,18 @@ const DEADLINE: Duration = Duration::from_secs(60);
 ///
 /// When the child fails, runs no test, or is not done after a minute; the child's output is printed.
 #[track_caller]
-pub fn run(name: &str, body: impl FnOnce()) {
+pub(crate) fn run(name: &str, body: impl FnOnce()) {
     run_with(name, &[], DEADLINE, body);
 }
 
 /// Like [`run`], with environment variables for the child and with a deadline.
 #[track_caller]
-pub fn run_with(name: &str, environment: &[(&str, &str)], deadline: Duration, body: impl FnOnce()) {
+pub(crate) fn run_with(
+    name: &str,
+    environment: &[(&str, &str)],
+    deadline: Duration,
+    body: impl FnOnce(),
+) {
     if std::env::var(VARIABLE).is_ok_and(|value| value == name) {
         body();
         return;
@@ -64,7 +69,7 @@ pub fn run_with(name: &str, environment: &[(&str, &str)], deadline: Duration, bo
 }
 
 /// True in the process that runs a body.
-pub fn is_child() -> bool {
+pub(crate) fn is_child() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 

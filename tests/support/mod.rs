@@ -46,6 +46,7 @@ unsafe impl GlobalAlloc for StrictAllocator {
 
 #[global_allocator]
 static ALLOCATOR: StrictAllocator = StrictAllocator;
+pub mod hostile;
 pub mod isolated;
 pub mod pressure;
 pub mod registers;
