@@ -131,6 +131,10 @@ fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look 
             continue;
         }
         found.busy = true;
+        if shared.timers.shard(processor.index).next() <= now.saturating_sub(TICK) {
+            // The worker's own timer should have said so a while ago: no signal reaches it.
+            processor.due.store(true, Ordering::SeqCst);
+        }
         if shared.anything_waits(processor) {
             found.next = now + TICK;
             look_at_processor(shared, processor, now, seen);
