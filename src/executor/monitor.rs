@@ -79,12 +79,24 @@ struct Seen {
     next_look: u64,
 }
 
+/// What the monitor remembers of a worker without a processor.
+#[derive(Clone, Copy, Debug, Default)]
+struct Loose {
+    /// How often in a row it was found running.
+    running: u8,
+    /// When to look again: seldom, if the kernel has it for long.
+    next_look: u64,
+    pause: u64,
+}
+
+/// The longest pause between two looks at a worker that is blocked, in nanoseconds.
+const LONGEST_PAUSE: u64 = 100_000_000;
+
 /// The monitor's thread.
 pub(crate) fn run(shared: &Arc<Shared>) {
     let state = &shared.monitor;
     let mut seen = vec![Seen::default(); shared.processors.len()];
-    // How often a worker without a processor was found running, in a row.
-    let mut loose = vec![0_u8; shared.workers.len()];
+    let mut loose = vec![Loose::default(); shared.workers.len()];
     let mut last_busy = sys::now();
     sys::no_timer_slack();
     while !state.ends.load(Ordering::SeqCst) {
@@ -103,6 +115,9 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 Some(look.next)
             } else {
                 look.timer
+                    .into_iter()
+                    .chain((look.loose != u64::MAX).then_some(look.loose))
+                    .min()
             }
         };
         sys::futex_wait(&state.word, word, deadline);
@@ -115,14 +130,17 @@ struct Look {
     busy: bool,
     /// When to look again.
     next: u64,
+    /// When to look again at workers without a processor.
+    loose: u64,
     /// When the monitor must send a signal in a timer's stead.
     timer: Option<u64>,
 }
 
-fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look {
+fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [Loose]) -> Look {
     let mut found = Look {
         busy: false,
         next: now + LAZY_TICK,
+        loose: u64::MAX,
         timer: None,
     };
     for (processor, seen) in shared.processors.iter().zip(seen) {
@@ -153,9 +171,8 @@ fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look 
     for (worker, loose) in shared.all_workers().zip(loose) {
         let target = &worker.target;
         if target.processor.peek() == 0 {
-            if look_at_loose(shared, worker, loose) {
-                found.busy = true;
-                found.next = found.next.min(now + 2 * TICK);
+            if look_at_loose(shared, worker, now, loose) {
+                found.loose = found.loose.min(loose.next_look.max(now + TICK));
             }
         } else if target.lacks_timer() {
             let armed = stand_in_for_timer(shared, target, now);
@@ -167,6 +184,7 @@ fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [u8]) -> Look 
                 .min();
         }
     }
+    found.next = found.next.min(found.loose);
     found
 }
 
@@ -243,21 +261,25 @@ fn take(shared: &Shared, worker: &Worker) {
 }
 
 /// A worker without a processor. True: it has a fiber, so it is worth another look.
-fn look_at_loose(shared: &Shared, worker: &Worker, loose: &mut u8) -> bool {
+fn look_at_loose(shared: &Shared, worker: &Worker, now: u64, loose: &mut Loose) -> bool {
     let target = &worker.target;
     if target.fiber().is_none() || worker.ended.load(Ordering::SeqCst) {
-        *loose = 0;
+        *loose = Loose::default();
         return false;
+    }
+    if now < loose.next_look {
+        return true;
     }
     // Nobody waits: it may as well go on.
     let contended =
         !shared.batch.is_empty() || !shared.global.is_empty() || shared.sleep.idle.is_empty();
     match sys::thread_state(target.thread.load(Ordering::SeqCst)) {
         ThreadState::Running if contended => {
-            *loose = loose.saturating_add(1);
+            loose.running += 1;
+            loose.pause = 2 * TICK;
             // Twice: once can be a call's last microsecond.
-            if *loose >= 2 {
-                *loose = 0;
+            if loose.running >= 2 {
+                loose.running = 0;
                 if shared.config.async_preempt {
                     shared.counters.add(&shared.counters.signals);
                     target.send(shared.config.signal);
@@ -266,8 +288,12 @@ fn look_at_loose(shared: &Shared, worker: &Worker, loose: &mut u8) -> bool {
                 }
             }
         }
-        _ => *loose = 0,
+        _ => {
+            loose.running = 0;
+            loose.pause = (2 * loose.pause).clamp(2 * TICK, LONGEST_PAUSE);
+        }
     }
+    loose.next_look = now + loose.pause;
     true
 }
 

@@ -278,6 +278,7 @@ impl Shared {
     /// handler outside critical sections included.
     pub(crate) fn hand_over(&self, processor: &Processor) {
         self.counters.add(&self.counters.hand_overs);
+        self.monitor.busy_again();
         loop {
             if let Some(index) = self.spare_workers.take_any() {
                 if let Some(worker) = self.worker(index) {
