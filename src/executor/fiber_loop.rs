@@ -195,6 +195,11 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
             return found(shared, processor, Next::Fiber(fiber));
         }
         park(shared, processor);
+        // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
+        if shared.timers.shard(processor.index).next() != u64::MAX {
+            shared.rearm(processor);
+        }
+        shared.monitor.busy_again();
     }
 }
 

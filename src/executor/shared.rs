@@ -281,16 +281,17 @@ impl Shared {
         self.monitor.busy_again();
         loop {
             if let Some(index) = self.spare_workers.take_any() {
-                if let Some(worker) = self.worker(index) {
-                    processor
-                        .worker
-                        .store(std::ptr::from_ref(worker).cast_mut(), Ordering::SeqCst);
-                    worker
-                        .target
-                        .processor
-                        .give(std::ptr::from_ref(processor) as usize);
-                    worker.wake();
-                }
+                let Some(worker) = self.worker(index) else {
+                    crate::fatal::fatal!("spare worker {index} does not exist")
+                };
+                processor
+                    .worker
+                    .store(std::ptr::from_ref(worker).cast_mut(), Ordering::SeqCst);
+                worker
+                    .target
+                    .processor
+                    .give(std::ptr::from_ref(processor) as usize);
+                worker.wake();
                 break;
             }
             processor.worker.store(null_mut(), Ordering::SeqCst);

@@ -131,7 +131,13 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
             ),
         ));
     }
-    let worker = Box::into_raw(Box::new(Worker::new(shared, index)?));
+    let slot = &shared.workers[index];
+    let mut worker = slot.load(Ordering::SeqCst);
+    if worker.is_null() {
+        // In its place before its thread starts: from then on anybody may find it there.
+        worker = Box::into_raw(Box::new(Worker::new(shared, index)?));
+        slot.store(worker, Ordering::SeqCst);
+    }
     let arc = Arc::clone(shared);
     // SAFETY: it lives until `Shared` frees it, after its thread has ended.
     let borrowed: &'static Worker = unsafe { &*worker };
@@ -143,22 +149,18 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         });
     match spawned {
         Ok(thread) => {
-            shared.workers[index].store(worker, Ordering::SeqCst);
             shared.supply.workers.store(index + 1, Ordering::SeqCst);
             lock(&shared.supply.threads).push(thread);
             Ok(())
         }
-        Err(error) => {
-            // SAFETY: no thread got it.
-            drop(unsafe { Box::from_raw(worker) });
-            Err(io::Error::new(
-                error.kind(),
-                format!(
-                    "cannot create a worker thread (raise RLIMIT_NPROC, the cgroup's pids.max or \
-                     kernel.threads-max): {error}"
-                ),
-            ))
-        }
+        // The worker stays in its place, for the next attempt.
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!(
+                "cannot create a worker thread (raise RLIMIT_NPROC, the cgroup's pids.max or \
+                 kernel.threads-max): {error}"
+            ),
+        )),
     }
 }
 

@@ -199,7 +199,11 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
     if let Some(target) = target {
         // SAFETY: as above.
         let mut frame = unsafe { SignalFrame::new(context) };
-        if !foreign || target.asked.load(Ordering::SeqCst) {
+        // While a foreign one is pending the kernel drops ours, a timer's included: is the alarm due?
+        if !foreign
+            || target.asked.load(Ordering::SeqCst)
+            || target.armed.load(Ordering::SeqCst) <= sys::now()
+        {
             target.asked.store(false, Ordering::SeqCst);
             target.generation.store(
                 target.generation.load(Ordering::Relaxed) + 1,

@@ -132,8 +132,11 @@ impl Slot {
 /// One more than the highest slot ever used.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// Values of our signals carry this in their upper half.
-const MAGIC: usize = 0x5072_656d << 32;
+/// Values of our signals carry this in their upper half: this very table's page, so that two copies of this
+/// crate in one process do not take each other's signals.
+fn tag() -> usize {
+    (&raw const TABLE as usize >> 12) << 32
+}
 
 impl Target {
     pub(crate) fn new(signal_stack: SignalStack, actions: &'static dyn Actions) -> Target {
@@ -183,7 +186,7 @@ impl Target {
         USED.fetch_max(slot + 1, Ordering::SeqCst);
         if timer
             && let Ok(timer) =
-                Timer::create(self.thread.load(Ordering::SeqCst), signal, MAGIC | slot)
+                Timer::create(self.thread.load(Ordering::SeqCst), signal, tag() | slot)
         {
             self.timer.store(timer.number() + 1, Ordering::SeqCst);
         }
@@ -234,7 +237,7 @@ impl Target {
         let _ = sys::tgsigqueue(
             self.thread.load(Ordering::SeqCst),
             signal,
-            MAGIC | self.slot.load(Ordering::SeqCst),
+            tag() | self.slot.load(Ordering::SeqCst),
         );
     }
 
@@ -252,7 +255,7 @@ impl Target {
 
 /// The worker that a signal's value names. In a handler: such signals are aimed at that worker's thread.
 pub(super) fn by_value(value: usize) -> Option<&'static Target> {
-    if value & !0xffff_ffff != MAGIC {
+    if value & !0xffff_ffff != tag() {
         return None;
     }
     let entry = TABLE.get(value & 0xffff_ffff)?;
