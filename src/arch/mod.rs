@@ -49,7 +49,8 @@ compile_error!("preemptive supports x86-64 Linux; see the targets table in the R
 pub(crate) use signal_frame::{SignalFrame, Syscall};
 pub(crate) use x86_64::{
     async_preempt, check_support, in_trampoline, install_handler, install_on_preempt, mcall,
-    resume, signal_entry, signal_return, syscall, thread_pointer, with_thread_pointer,
+    resume, signal_entry, signal_return, swap_protection_keys, syscall, thread_pointer,
+    with_thread_pointer,
 };
 
 use crate::sync::atomic::{AtomicU32, AtomicUsize};

@@ -89,7 +89,9 @@ fn run(fiber: &'static Fiber) {
     loop {
         // Whoever wanted this fiber's worker gets it here: what follows is a scheduling decision.
         let was_wanted = fiber.is_wanted();
-        fiber.unpoison();
+        if was_wanted {
+            fiber.unpoison();
+        }
         if signal::is_forked() {
             fatal!(
                 "a task has returned in a forked child: let it call exec or _exit instead (R10)"

@@ -4,6 +4,7 @@ use super::shared::Shared;
 use crate::preempt::{REFUSALS, Refusal, signal};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
 
 /// Counters that are not a processor's or a worker's own. All of them count rare events.
 #[derive(Debug, Default)]
@@ -35,9 +36,35 @@ impl Counters {
 /// let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
 /// assert_eq!(runtime.metrics().num_workers(), 2);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RuntimeMetrics {
     pub(crate) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for RuntimeMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeMetrics")
+            .field("alive_tasks", &self.num_alive_tasks())
+            .field("polls", &self.polls())
+            .field("asynchronous", &self.asynchronous_preemptions())
+            .field("synchronous", &self.synchronous_preemptions())
+            .field("migrations", &self.migrations())
+            .field("refused_in_scheduler", &self.refused_in_scheduler())
+            .field(
+                "refused_in_critical_section",
+                &self.refused_in_critical_section(),
+            )
+            .field("refused_in_handler", &self.refused_in_handler())
+            .field("refused_in_system_call", &self.refused_in_system_call())
+            .field("hand_overs", &self.hand_overs())
+            .field("taken", &self.hand_overs_without_signal())
+            .field("given_back", &self.given_back())
+            .field("fibers", &self.fibers())
+            .field("spare_fibers", &self.spare_fibers())
+            .field("worker_threads", &self.worker_threads())
+            .field("spare_workers", &self.spare_workers())
+            .finish_non_exhaustive()
+    }
 }
 
 impl RuntimeMetrics {

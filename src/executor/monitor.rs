@@ -77,6 +77,8 @@ struct Seen {
     since: u64,
     generation: u32,
     next_look: u64,
+    /// How long the worker's thread had run on a core by `since`.
+    ran: u64,
 }
 
 /// What the monitor remembers of a worker without a processor.
@@ -204,6 +206,7 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
             since: now,
             generation,
             next_look: now + TICK,
+            ran: sys::running_time(worker.target.thread.load(Ordering::SeqCst)),
         };
         return;
     }
@@ -219,6 +222,9 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
             // Running is what a hog does, and its slice will end; look less and less often.
             seen.next_look = now + (age / 2).clamp(TICK, 10 * TICK);
             let overdue = 2 * shared.config.slice + 2 * TICK;
+            // A thread that waits for a core takes no signal either, and another would wait like it.
+            let ran = sys::running_time(worker.target.thread.load(Ordering::SeqCst));
+            let age = age.min(ran.saturating_sub(seen.ran));
             let unreachable =
                 generation == seen.generation || worker.target.stuck.load(Ordering::Relaxed) > 2;
             if age > overdue && unreachable {
@@ -226,6 +232,7 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
             } else if age > overdue {
                 seen.generation = generation;
                 seen.since = now;
+                seen.ran = ran;
                 shared.rearm(processor);
             }
         }

@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 /// });
 /// assert_eq!(answer, 42);
 /// ```
-#[derive(Debug)]
 pub struct Runtime {
     handle: Handle,
     attendants: Attendants,
@@ -41,7 +40,7 @@ pub struct Runtime {
 /// A reference to a runtime: spawns and blocks on it from anywhere.
 ///
 /// It does not keep the runtime running: after the [`Runtime`] is dropped, what it spawns is cancelled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
 }
@@ -90,6 +89,22 @@ impl fmt::Display for TryCurrentError {
 }
 
 impl Error for TryCurrentError {}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("config", &self.handle.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Runtime {
     /// A runtime with the default options: see [`Builder`].

@@ -4,6 +4,7 @@
 //! the synchronous one from the end of an outermost critical section, on the fiber's own stack.
 
 use super::target::{How, Target};
+use crate::arch;
 use crate::stack::Fiber;
 use crate::sync::atomic::{Ordering, compiler_fence};
 
@@ -42,7 +43,9 @@ pub(crate) fn give_way(fiber: &Fiber) {
     // signal handler poisons only fibers that run under their worker's mask, off any signal stack.
     loop {
         fiber.enter_critical();
+        let keys = arch::swap_protection_keys(None);
         suspend(fiber, How::Synchronous);
+        arch::swap_protection_keys(Some(keys));
         compiler_fence(Ordering::SeqCst);
         if !fiber.leave_critical() {
             return;

@@ -271,10 +271,15 @@ fn respond(target: &'static Target, frame: &mut SignalFrame<'_>) {
         }
         return;
     }
+    let Some(area) = fiber.preempt_area(frame.sp()) else {
+        target.refuse(Refusal::Trampoline);
+        actions.retry(target);
+        return;
+    };
     // `async_preempt` lowers it again.
     fiber.gate.critical.store(1, Ordering::Relaxed);
-    // SAFETY: `critical` was 0, so no code runs on the preempt stack, and it is 1 now.
-    unsafe { frame.inject(fiber.preempt_area(), &fiber.gate) };
+    // SAFETY: the area is free memory of the preempt stack: `critical` was 0, so no scheduler code runs there.
+    unsafe { frame.inject(area, &fiber.gate) };
 }
 
 /// What `async_preempt` calls, on the preempt stack, with `critical` at 1.

@@ -20,7 +20,7 @@
 //!    just that code. Others read it after a barrier on every processor (`preempt::take`).
 //! 4. A suspended fiber has `critical >= 1`.
 
-use super::map::Map;
+use super::map::{Map, RED_ZONE, Region};
 use crate::arch::{self, Gate, POISON, Saved};
 use crate::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
@@ -184,7 +184,10 @@ impl Fiber {
         self.gate.guard.store(POISON, Ordering::Relaxed);
     }
 
-    /// The request has been honoured, or is void.
+    /// The request has been honoured, or is void. Only the fiber itself, and only where [`is_wanted`] has said so:
+    /// one that comes in between is the same request.
+    ///
+    /// [`is_wanted`]: Self::is_wanted
     #[inline]
     pub(crate) fn unpoison(&self) {
         self.gate.guard.store(self.map.stack.low, Ordering::Relaxed);
@@ -202,9 +205,18 @@ impl Fiber {
         self.lender.outside.load(Ordering::Relaxed)
     }
 
-    /// The upper end of the stack that an interrupted poll is saved on.
-    pub(crate) fn preempt_area(&self) -> usize {
-        self.map.preempt.high
+    /// Where a poll that was interrupted at the stack pointer `sp` is saved: the upper end of free memory on the
+    /// preempt stack. None: there is too little.
+    ///
+    /// A handler of the application's can interrupt the last instructions of `async_preempt`, and run on the
+    /// preempt stack itself; what lies above its stack pointer is still needed then.
+    pub(crate) fn preempt_area(&self, sp: usize) -> Option<usize> {
+        let Region { low, high } = self.map.preempt;
+        if !(low..=high).contains(&sp) {
+            return Some(high);
+        }
+        let area = sp - RED_ZONE;
+        (area.saturating_sub(low) >= (high - low) / 2).then_some(area)
     }
 
     /// Suspends this fiber and runs `f(argument)` on the stack `onto`, under the identity `pointer`. Returns

@@ -121,7 +121,7 @@ impl Map {
 }
 
 /// The bytes below a stack pointer that leaf functions may use without moving it.
-const RED_ZONE: usize = 128;
+pub(super) const RED_ZONE: usize = 128;
 
 impl Drop for Map {
     fn drop(&mut self) {

@@ -36,8 +36,8 @@
 
 use super::super::Gate;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::arch::naked_asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::arch::{asm, naked_asm};
 use std::mem::offset_of;
 
 /// The function that [`async_preempt`] calls; set once by [`install_on_preempt`].
@@ -107,6 +107,26 @@ pub(super) fn learn_state_size() {
 unsafe fn read_xcr0() -> u64 {
     // SAFETY: the caller's debt.
     unsafe { _xgetbv(0) }
+}
+
+/// Loads the protection keys that code of ours runs with; returns those that were loaded.
+///
+/// A suspension by a signal saves them with all the rest; at a synchronous safe-point nobody else does.
+pub(crate) fn swap_protection_keys(new: Option<u32>) -> u32 {
+    let initial = INITIAL_PKRU.load(Ordering::Relaxed);
+    if FEATURES.load(Ordering::Relaxed) & HAS_PKRU == 0 {
+        return initial;
+    }
+    let new = new.unwrap_or(initial);
+    let old: u32;
+    // SAFETY: the feature is there, so both instructions are allowed in user mode; they want ECX (and EDX) zero.
+    unsafe {
+        asm!("rdpkru", in("ecx") 0, out("eax") old, out("edx") _, options(nostack, preserves_flags));
+        if old != new {
+            asm!("wrpkru", in("ecx") 0, in("eax") new, in("edx") 0, options(nostack, preserves_flags));
+        }
+    }
+    old
 }
 
 /// Sets what [`async_preempt`] runs once the machine state is safe. It runs on the preempt stack, in a

@@ -12,7 +12,9 @@
 
 mod async_preempt;
 
-pub(crate) use async_preempt::{async_preempt, in_trampoline, install_on_preempt};
+pub(crate) use async_preempt::{
+    async_preempt, in_trampoline, install_on_preempt, swap_protection_keys,
+};
 
 use super::Saved;
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
