@@ -8,7 +8,7 @@
 //!   blocked its signals, or another handler has replaced ours). Its processor is taken, too.
 //! - A worker without a processor that has come back from the kernel and goes on running: it is sent a
 //!   signal and queues up.
-//! - A processor without a worker, and no spare one: a fiber is given back (rule R7).
+//! - A processor without a worker, and the supplier makes none: a fiber is given back (rule R7).
 //! - A worker whose timer the kernel refused (RLIMIT_SIGPENDING): the monitor sends its signals. With
 //!   asynchronous preemption off it poisons the guard word instead.
 //!
@@ -91,20 +91,37 @@ struct Loose {
     pause: u64,
 }
 
+/// What it remembers of everything.
+#[derive(Debug)]
+struct Memory {
+    seen: Vec<Seen>,
+    loose: Vec<Loose>,
+    /// Since when there have been processors without a worker.
+    orphaned: Option<u64>,
+}
+
+/// How long the supplier has to make a worker before fibers are given back, in nanoseconds. It usually takes a
+/// tenth of a millisecond, unless it waits for a lock that a runnable fiber holds; and a hog that was given back is
+/// scheduled by the kernel alone until its poll ends.
+const PATIENCE: u64 = 5_000_000;
+
 /// The longest pause between two looks at a worker that is blocked, in nanoseconds.
 const LONGEST_PAUSE: u64 = 100_000_000;
 
 /// The monitor's thread.
 pub(crate) fn run(shared: &Arc<Shared>) {
     let state = &shared.monitor;
-    let mut seen = vec![Seen::default(); shared.processors.len()];
-    let mut loose = vec![Loose::default(); shared.workers.len()];
+    let mut memory = Memory {
+        seen: vec![Seen::default(); shared.processors.len()],
+        loose: vec![Loose::default(); shared.workers.len()],
+        orphaned: None,
+    };
     let mut last_busy = sys::now();
     sys::no_timer_slack();
     while !state.ends.load(Ordering::SeqCst) {
         let word = state.word.load(Ordering::SeqCst);
         let now = sys::now();
-        let look = look(shared, now, &mut seen, &mut loose);
+        let look = look(shared, now, &mut memory);
         if look.busy {
             last_busy = now;
         }
@@ -138,14 +155,19 @@ struct Look {
     timer: Option<u64>,
 }
 
-fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [Loose]) -> Look {
+fn look(shared: &Shared, now: u64, memory: &mut Memory) -> Look {
+    let Memory {
+        seen,
+        loose,
+        orphaned,
+    } = memory;
     let mut found = Look {
         busy: false,
         next: now + LAZY_TICK,
         loose: u64::MAX,
         timer: None,
     };
-    for (processor, seen) in shared.processors.iter().zip(seen) {
+    for (processor, seen) in shared.processors.iter().zip(seen.iter_mut()) {
         if processor.retired.load(Ordering::SeqCst) || shared.sleep.idle.contains(processor.index) {
             seen.since = now;
             continue;
@@ -165,12 +187,17 @@ fn look(shared: &Shared, now: u64, seen: &mut [Seen], loose: &mut [Loose]) -> Lo
     if !shared.orphans.is_empty() {
         found.busy = true;
         found.next = now + TICK;
+        let since = *orphaned.get_or_insert(now);
         if shared.spare_workers.is_empty() {
             shared.supply.ask();
-            shared.give_back_one();
+            if now - since >= PATIENCE {
+                shared.give_back_one();
+            }
         }
+    } else {
+        *orphaned = None;
     }
-    for (worker, loose) in shared.all_workers().zip(loose) {
+    for (worker, loose) in shared.all_workers().zip(loose.iter_mut()) {
         let target = &worker.target;
         if target.processor.peek() == 0 {
             if look_at_loose(shared, worker, now, loose) {

@@ -274,7 +274,7 @@ impl Shared {
         }
     }
 
-    /// Gives a processor without a worker to a spare one; rule R7 where there is none. Any thread, the signal
+    /// Gives a processor without a worker to a spare one, or leaves it for the next. Any thread, the signal
     /// handler outside critical sections included.
     pub(crate) fn hand_over(&self, processor: &Processor) {
         self.counters.add(&self.counters.hand_overs);
@@ -298,7 +298,8 @@ impl Shared {
             self.orphans.insert(processor.index);
             // A worker that became spare just now looks at the orphans after it has said so.
             if self.spare_workers.is_empty() {
-                self.give_back_one();
+                // The monitor sees to rule R7, should the supplier be held up.
+                self.monitor.poke();
                 break;
             }
             if !self.orphans.remove(processor.index) {
