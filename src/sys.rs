@@ -428,36 +428,61 @@ pub(crate) fn sleep(duration: Duration) {
     futex_wait(&word, 0, Some(now() + duration.as_nanos() as u64));
 }
 
-/// Real, effective and saved ids of the calling kernel thread: the users, then the groups.
-pub(crate) fn ids() -> [[u32; 3]; 2] {
-    let mut ids = [[0_u32; 3]; 2];
-    for (number, ids) in [libc::SYS_getresuid, libc::SYS_getresgid]
-        .into_iter()
-        .zip(&mut ids)
-    {
-        let [real, effective, saved] = ids;
-        let _ = call(
-            number,
-            [
-                real as *mut u32 as usize,
-                effective as *mut u32 as usize,
-                saved as *mut u32 as usize,
-                0,
-                0,
-                0,
-            ],
-        );
-    }
-    ids
+/// Who a kernel thread is: real, effective and saved ids, and the supplementary groups.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    user: [u32; 3],
+    group: [u32; 3],
+    groups: [u32; Credentials::GROUPS],
+    /// How many of them there are; none where there are more than fit.
+    count: Option<usize>,
 }
 
-/// Takes ids over for the calling kernel thread: groups first, while it may. What is refused stays.
-pub(crate) fn set_ids([user, group]: &[[u32; 3]; 2]) {
-    for (number, ids) in [(libc::SYS_setresgid, group), (libc::SYS_setresuid, user)] {
-        let _ = call(
-            number,
-            [ids[0] as usize, ids[1] as usize, ids[2] as usize, 0, 0, 0],
-        );
+impl Credentials {
+    /// More supplementary groups than this are left as they are.
+    const GROUPS: usize = 128;
+
+    /// Nobody's.
+    pub(crate) const fn new() -> Credentials {
+        Credentials {
+            user: [0; 3],
+            group: [0; 3],
+            groups: [0; Credentials::GROUPS],
+            count: None,
+        }
+    }
+
+    /// Reads the calling kernel thread's.
+    pub(crate) fn read(&mut self) {
+        let all = [
+            (libc::SYS_getresuid, &mut self.user),
+            (libc::SYS_getresgid, &mut self.group),
+        ];
+        for (number, [real, effective, saved]) in all {
+            let ids = [real, effective, saved].map(|id| id as *mut u32 as usize);
+            let _ = call(number, [ids[0], ids[1], ids[2], 0, 0, 0]);
+        }
+        let groups = self.groups.as_mut_ptr() as usize;
+        self.count = call(
+            libc::SYS_getgroups,
+            [Credentials::GROUPS, groups, 0, 0, 0, 0],
+        )
+        .ok();
+    }
+
+    /// Takes them over for the calling kernel thread: groups first, while it may. What is refused stays.
+    pub(crate) fn apply(&self) {
+        if let Some(count) = self.count {
+            let groups = self.groups.as_ptr() as usize;
+            let _ = call(libc::SYS_setgroups, [count, groups, 0, 0, 0, 0]);
+        }
+        for (number, ids) in [
+            (libc::SYS_setresgid, self.group),
+            (libc::SYS_setresuid, self.user),
+        ] {
+            let [real, effective, saved] = ids.map(|id| id as usize);
+            let _ = call(number, [real, effective, saved, 0, 0, 0]);
+        }
     }
 }
 

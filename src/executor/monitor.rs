@@ -318,6 +318,7 @@ fn look_at_loose(shared: &Shared, worker: &Worker, now: u64, loose: &mut Loose) 
                     shared.counters.add(&shared.counters.signals);
                     target.send(shared.config.signal);
                 } else if let Some(fiber) = target.fiber() {
+                    target.unchecked.store(true, Ordering::Relaxed);
                     fiber.poison();
                 }
             }
@@ -346,6 +347,7 @@ fn stand_in_for_timer(shared: &Shared, target: &Target, now: u64) -> u64 {
     if target.actions.is_wanted(target)
         && let Some(fiber) = target.fiber()
     {
+        target.unchecked.store(true, Ordering::Relaxed);
         fiber.poison();
     }
     target.armed.load(Ordering::SeqCst)

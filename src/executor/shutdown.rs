@@ -233,7 +233,9 @@ fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
     let fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
     fibers.iter().for_each(|fiber| fiber.end_at_top());
     let all_ended = shutdown.wait_until(deadline, || {
-        // Those that were given back earlier come here one by one.
+        // Those that were given back earlier come here one by one. Critical: this may be a task of another
+        // runtime, and must not be preempted with the queue's lock held.
+        let _critical = crate::preempt::Critical::enter();
         while let Some(fiber) = shared.spare_fibers.pop() {
             // SAFETY: out of the queue the fiber is ours; it is at the top of its loop.
             unsafe { fiber.give_back(shared.config.mask(), false) };
@@ -279,8 +281,9 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
         attendants.monitor = Some(named("monitor").spawn(move || super::monitor::run(&monitor))?);
         Ok(())
     });
-    // Every processor starts as one without a worker.
+    // Every processor starts as one without a worker. (Critical: a task may build a runtime.)
     for processor in &shared.processors {
+        let _critical = crate::preempt::Critical::enter();
         shared.hand_over(processor);
     }
     shared.counters.hand_overs.store(0, Ordering::Relaxed);

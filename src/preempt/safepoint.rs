@@ -7,6 +7,7 @@ use super::target::{How, Target};
 use crate::arch;
 use crate::stack::Fiber;
 use crate::sync::atomic::{Ordering, compiler_fence};
+use crate::sys;
 
 /// The worker that runs this fiber. Meaningful only inside a critical section.
 #[inline]
@@ -34,15 +35,36 @@ pub(super) fn suspend(fiber: &'static Fiber, how: How) {
     }
 }
 
+/// Rule R5: may the fiber go on under another worker's mask?
+///
+/// The signal handler poisons only fibers that it found under their worker's own mask, off any signal stack. The
+/// monitor cannot see that, and leaves a note that it has not looked.
+fn is_under_workers_mask(fiber: &Fiber) -> bool {
+    let Some(target) = worker_of(fiber) else {
+        return true;
+    };
+    if !target.unchecked.swap(false, Ordering::Relaxed) {
+        return true;
+    }
+    let is_own = sys::sigmask(None) == target.mask.load(Ordering::Relaxed);
+    if !is_own {
+        target.stuck.fetch_add(1, Ordering::Relaxed);
+    }
+    is_own
+}
+
 /// The synchronous safe-point: the outermost critical section has been left with the guard word poisoned.
 #[cold]
 pub(crate) fn give_way(fiber: &Fiber) {
     // SAFETY: fibers are freed only after their lender has ended; this code runs as the fiber.
     let fiber: &'static Fiber = unsafe { &*std::ptr::from_ref(fiber) };
-    // A handler that interrupts the application's own handler must not be suspended by a wake from there; the
-    // signal handler poisons only fibers that run under their worker's mask, off any signal stack.
     loop {
         fiber.enter_critical();
+        if !is_under_workers_mask(fiber) {
+            fiber.unpoison();
+            let _ = fiber.leave_critical();
+            return;
+        }
         let keys = arch::swap_protection_keys(None);
         suspend(fiber, How::Synchronous);
         arch::swap_protection_keys(Some(keys));

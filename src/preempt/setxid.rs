@@ -34,6 +34,8 @@ pub(crate) fn wrap() {
     ORIGINAL.store(original.handler, Ordering::Release);
     let wrapped = KernelSigaction {
         handler: handle as *const () as usize,
+        // No handler of the application's runs while the worker's identity is loaded.
+        mask: u64::MAX,
         ..original
     };
     // SAFETY: `handle` is async-signal-safe, as glibc's own is, and has its signature.

@@ -27,7 +27,7 @@
 //! arguments. One installed after us replaces ours: then the monitor takes processors from outside, and
 //! CAVEATS says so.
 
-use super::target::{How, Refusal, Target, by_thread, by_value};
+use super::target::{How, Refusal, Target, by_thread, by_value, is_tagged};
 use crate::arch::{self, SignalFrame};
 use crate::fatal::fatal;
 use crate::stack::{self, Fiber};
@@ -168,14 +168,23 @@ impl Sender {
         }
     }
 
-    /// The worker it is for, if the value is one of ours.
-    fn target(&self) -> Option<&'static Target> {
-        let ours = match self.code {
-            libc::SI_TIMER => true,
-            libc::SI_QUEUE => self.process == sys::getpid(),
+    /// Does it carry a value of ours?
+    fn is_ours(&self) -> bool {
+        match self.code {
+            libc::SI_TIMER => is_tagged(self.value),
+            libc::SI_QUEUE => is_tagged(self.value) && self.process == sys::getpid(),
             _ => false,
-        };
-        if ours { by_value(self.value) } else { None }
+        }
+    }
+
+    /// The worker it is for, if it is ours and that worker is still there.
+    fn target(&self) -> Option<&'static Target> {
+        // A timer's signal goes to the timer's own thread. One that was sent may come to a thread that has
+        // taken over the number of a worker that has ended.
+        self.is_ours()
+            .then(|| by_value(self.value))
+            .flatten()
+            .filter(|target| self.code == libc::SI_TIMER || target.is_this_thread())
     }
 
     /// Is this what is left of a signal whose information the kernel had no memory for?
@@ -190,29 +199,31 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
     }
     // SAFETY: these are a running handler's own arguments.
     let sender = unsafe { Sender::of(info) };
-    let mut foreign = false;
-    let target = sender.target().or_else(|| {
-        foreign = !sender.is_bare();
-        // Ours may have been merged with a foreign one, or lost its value.
-        by_thread().filter(|target| foreign || target.asked.load(Ordering::SeqCst))
-    });
+    let ours = sender.is_ours();
+    let target = if ours { sender.target() } else { by_thread() };
     if let Some(target) = target {
-        // SAFETY: as above.
-        let mut frame = unsafe { SignalFrame::new(context) };
-        // While a foreign one is pending the kernel drops ours, a timer's included: is the alarm due?
-        if !foreign
+        // One that is not ours may have swallowed one that is: while one is pending the kernel drops the next,
+        // a timer's included. Or it is ours, and the kernel had no memory for the value.
+        let due = ours
             || target.asked.load(Ordering::SeqCst)
-            || target.armed.load(Ordering::SeqCst) <= sys::now()
-        {
+            || target.armed.load(Ordering::SeqCst) <= sys::now();
+        if due {
             target.asked.store(false, Ordering::SeqCst);
+            // The timer fires once: it is not running any more.
+            target.armed.store(u64::MAX, Ordering::SeqCst);
             target.generation.store(
-                target.generation.load(Ordering::Relaxed) + 1,
+                target.generation.load(Ordering::Relaxed).wrapping_add(1),
                 Ordering::SeqCst,
             );
+            // SAFETY: as above.
+            let mut frame = unsafe { SignalFrame::new(context) };
             respond(target, &mut frame);
+            if sender.is_bare() {
+                return;
+            }
         }
     }
-    if foreign || (target.is_none() && sender.target().is_none()) {
+    if !ours {
         pass_on(signal, info, context);
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Target {
     pub(crate) generation: AtomicU32,
     /// Somebody sent a signal whose value the kernel may have dropped.
     pub(crate) asked: AtomicBool,
+    /// The monitor has poisoned the guard word without knowing the signal mask: who gives way looks first.
+    pub(crate) unchecked: AtomicBool,
     /// The worker is to give way at the next signal, whatever its timers say.
     pub(crate) demanded: AtomicBool,
     /// Refusals by [`Refusal`].
@@ -147,6 +149,7 @@ impl Target {
             generation: AtomicU32::new(0),
             asked: AtomicBool::new(false),
             demanded: AtomicBool::new(false),
+            unchecked: AtomicBool::new(false),
             refused: Default::default(),
             retries: AtomicU32::new(0),
             stuck: AtomicU32::new(0),
@@ -241,6 +244,11 @@ impl Target {
         );
     }
 
+    /// Is the calling kernel thread this worker's?
+    pub(super) fn is_this_thread(&self) -> bool {
+        self.thread.load(Ordering::SeqCst) == sys::gettid()
+    }
+
     /// Counts a refusal.
     pub(crate) fn refuse(&self, why: Refusal) {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
@@ -253,13 +261,19 @@ impl Target {
     }
 }
 
+/// Is this a signal's value of ours?
+pub(super) fn is_tagged(value: usize) -> bool {
+    value & !0xffff_ffff == tag()
+}
+
 /// The worker that a signal's value names. In a handler: such signals are aimed at that worker's thread.
 pub(super) fn by_value(value: usize) -> Option<&'static Target> {
-    if value & !0xffff_ffff != tag() {
+    if !is_tagged(value) {
         return None;
     }
     let entry = TABLE.get(value & 0xffff_ffff)?;
-    // SAFETY: timers and senders aim the value at the thread of the worker it names.
+    // SAFETY: timers aim the value at the thread of the worker it names, and so do senders; where that worker
+    // has ended its entry is empty, or another's of the same runtime or one that is still there.
     unsafe { entry.target() }
 }
 

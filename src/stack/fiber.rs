@@ -25,7 +25,7 @@ use crate::arch::{self, Gate, POISON, Saved};
 use crate::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
 };
-use crate::sys::SignalStack;
+use crate::sys::{Credentials, SignalStack};
 use std::cell::{Cell, UnsafeCell};
 
 thread_local! {
@@ -95,8 +95,8 @@ pub(super) struct Lender {
     pub(super) handle: AtomicUsize,
     /// What the lender runs.
     pub(super) life: &'static dyn super::identity::Life,
-    /// User and group ids that the lender is to take over.
-    pub(super) credentials: UnsafeCell<[[u32; 3]; 2]>,
+    /// The ids that the lender is to take over.
+    pub(super) credentials: UnsafeCell<Credentials>,
 }
 
 // SAFETY: the atomics synchronise themselves; the cells are written only by the fiber's one owner (the table in
@@ -141,7 +141,7 @@ impl Fiber {
                 outside: AtomicBool::new(true),
                 handle: AtomicUsize::new(0),
                 life,
-                credentials: UnsafeCell::new(Default::default()),
+                credentials: UnsafeCell::new(Credentials::new()),
             },
             map,
         }

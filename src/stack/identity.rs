@@ -116,7 +116,7 @@ impl Fiber {
     pub(crate) fn sync_credentials(&self) {
         let lender = &self.lender;
         // SAFETY: only the worker that runs the fiber comes here, and the lender reads it after the word.
-        unsafe { *lender.credentials.get() = sys::ids() };
+        unsafe { (*lender.credentials.get()).read() };
         let before = lender.served.load(Ordering::Acquire);
         if lender
             .word
@@ -249,7 +249,7 @@ unsafe extern "sysv64" fn wait_on_park_stack(argument: *mut ()) -> ! {
             GIVEN => break,
             CREDENTIALS => {
                 // SAFETY: written before the word, and not again until `served` moves.
-                sys::set_ids(unsafe { &*lender.credentials.get() });
+                unsafe { (*lender.credentials.get()).apply() };
                 // The owner may have given the fiber back meanwhile: that word must not be lost.
                 let _ = lender.word.compare_exchange(
                     CREDENTIALS,

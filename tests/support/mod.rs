@@ -50,3 +50,4 @@ pub mod hostile;
 pub mod isolated;
 pub mod pressure;
 pub mod registers;
+pub mod load;

@@ -1,0 +1,218 @@
+//! Neighbours that never await, and other things that tests of semantics share.
+
+use preemptive::runtime::{Builder, Runtime};
+use preemptive::task::JoinHandle;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a machine that is not hung.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A runtime with so many workers and such a slice.
+pub(crate) fn runtime(workers: usize, slice: Duration) -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .time_slice(slice)
+        .build()
+        .expect("a runtime")
+}
+
+/// The shortest slice there is.
+pub(crate) const SHORT: Duration = Duration::from_micros(50);
+
+/// Waits on a plain thread until `done`, and says what it waited for if that never comes.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < LONG,
+            "in a minute it did not happen that {what}"
+        );
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Runs a future on a runtime, for a minute at most.
+#[track_caller]
+pub(crate) fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    runtime
+        .block_on(async { preemptive::time::timeout(LONG, future).await })
+        .expect("done within a minute")
+}
+
+/// Runs a future on this thread, without any runtime.
+pub(crate) fn plain_block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        std::thread::park_timeout(LONG);
+    }
+}
+
+/// Room for one value, which a task can wait for.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T>(Mutex<(Option<T>, Option<Waker>)>);
+
+impl<T> Mailbox<T> {
+    /// An empty one.
+    pub(crate) fn new() -> Arc<Mailbox<T>> {
+        Arc::new(Mailbox(Mutex::new((None, None))))
+    }
+
+    /// Puts a value in; what was there is lost.
+    pub(crate) fn put(&self, value: T) {
+        let waker = {
+            let mut inside = self.0.lock().unwrap();
+            inside.0 = Some(value);
+            inside.1.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for a value and takes it out.
+    pub(crate) async fn take(&self) -> T {
+        poll_fn(|context| {
+            let mut inside = self.0.lock().unwrap();
+            match inside.0.take() {
+                Some(value) => Poll::Ready(value),
+                None => {
+                    inside.1 = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Spins until `done`, a minute at most. Never awaits, and makes no system call but a clock that is none.
+#[track_caller]
+pub(crate) fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < LONG,
+            "in a minute it did not happen that {what}"
+        );
+        for _ in 0..100 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// The same, but gives up after so long.
+pub(crate) fn spin_at_most(limit: Duration, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() && start.elapsed() < limit {
+        for _ in 0..100 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Tasks that compute without an await, until this is dropped.
+pub(crate) struct Hogs {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<u64>>,
+}
+
+impl Hogs {
+    /// Starts them, and waits for none.
+    pub(crate) fn start(runtime: &Runtime, count: usize) -> Hogs {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks = (0..count)
+            .map(|_| {
+                let stop = stop.clone();
+                runtime.spawn(async move {
+                    let mut turns = 0_u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        turns = std::hint::black_box(turns + 1);
+                    }
+                    turns
+                })
+            })
+            .collect();
+        Hogs { stop, tasks }
+    }
+
+    /// Stops them and waits for their ends; none of them has failed.
+    pub(crate) fn finish(mut self, runtime: &Runtime) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in std::mem::take(&mut self.tasks) {
+            block_on(runtime, task).expect("a hog ends well");
+        }
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counts its drops.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    /// How many guards were dropped.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Something that counts once, when it is dropped.
+    pub(crate) fn guard(&self) -> DropGuard {
+        DropGuard(self.clone())
+    }
+}
+
+/// See [`Drops::guard`].
+#[derive(Debug)]
+pub(crate) struct DropGuard(Drops);
+
+impl Drop for DropGuard {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Panics when it is dropped, with a message of the kind that [`quiet`] silences.
+#[derive(Debug)]
+pub(crate) struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("expected: in drop");
+    }
+}
+
+/// From here on, panics whose message begins with `expected`, and those without a message, are not printed.
+pub(crate) fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let payload = info.payload();
+            let message = (payload.downcast_ref::<&str>().copied())
+                .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("expected");
+            if !message.starts_with("expected") {
+                before(info);
+            }
+        }));
+    });
+}
