@@ -6,7 +6,7 @@
 
 use crate::arch::syscall;
 use std::io;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// An error number as the kernel returns it (positive).
@@ -53,9 +53,23 @@ pub(crate) fn gettid() -> i32 {
     call(libc::SYS_gettid, [0; 6]).unwrap_or(0) as i32
 }
 
-/// The process id, straight from the kernel.
+/// The process id, once it has been asked for; 0 before and in a forked child.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+
+/// The process id. Asked of the kernel once: it is needed at every signal that carries a value.
 pub(crate) fn getpid() -> i32 {
-    call(libc::SYS_getpid, [0; 6]).unwrap_or(0) as i32
+    let known = PROCESS.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let process = call(libc::SYS_getpid, [0; 6]).unwrap_or(0) as i32;
+    PROCESS.store(process, Ordering::Relaxed);
+    process
+}
+
+/// A forked child is another process.
+pub(crate) fn forget_pid() {
+    PROCESS.store(0, Ordering::Relaxed);
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC. The vDSO answers: no system call, no thread-local storage.

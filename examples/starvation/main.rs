@@ -6,20 +6,25 @@
 //!
 //! `cargo run --release --example starvation -- --help`
 
+mod machine;
 mod neighbour;
 mod options;
 mod table;
 mod ticker;
 
 use neighbour::Neighbour;
-use options::Options;
+use options::{Answer, Options};
 use preemptive::runtime::{Builder, Runtime};
+use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use table::Table;
 use ticker::{Tick, Ticks};
+
+/// Where threads wait for a core for more than this part of their time, a verdict mentions it.
+const BUSY: f64 = 0.2;
 
 /// How often a line of the table is drawn again.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -32,7 +37,10 @@ fn main() -> ExitCode {
     let table = Table::begin(&options);
     let mut rows = Vec::new();
     for &kind in &options.kinds {
-        rows.push(measure(kind, &options, &table));
+        match measure(kind, &options, &table) {
+            Ok(row) => rows.push(row),
+            Err(error) => return Answer::Mistake(error.to_string()).print(),
+        }
     }
     let verdicts: Vec<_> = rows.iter().map(|row| row.verdict(&options)).collect();
     table.end(&rows, &verdicts);
@@ -44,12 +52,11 @@ fn main() -> ExitCode {
 }
 
 /// Lets the ticker tick beside one kind of neighbour, and shows the figures as they come.
-fn measure(kind: Neighbour, options: &Options, table: &Table) -> Row {
+fn measure(kind: Neighbour, options: &Options, table: &Table) -> io::Result<Row> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(options.workers)
         .time_slice(options.slice)
-        .build()
-        .unwrap_or_else(|error| panic!("cannot build a runtime: {error}"));
+        .build()?;
     let stop = Arc::new(AtomicBool::new(false));
     let lock = Arc::new(Mutex::new(0));
     let (sender, ticks) = mpsc::channel();
@@ -72,13 +79,14 @@ fn measure(kind: Neighbour, options: &Options, table: &Table) -> Row {
         row.update(&ticks, &runtime);
         table.draw(&row);
     }
+    row.waited = machine::share_of_waiting();
     stop.store(true, Ordering::Relaxed);
     let tasks = hogs.into_iter().chain([ticker]);
     row.panics = tasks
         .filter_map(|task| runtime.block_on(task).err())
         .count();
     table.keep(&row);
-    row
+    Ok(row)
 }
 
 /// What is known about one kind of neighbour.
@@ -93,6 +101,8 @@ struct Row {
     hand_overs: u64,
     /// Tasks that ended by a panic.
     panics: usize,
+    /// For which part of the time the threads waited for a core: other programs' doing.
+    waited: f64,
 }
 
 impl Row {
@@ -104,6 +114,7 @@ impl Row {
             preemptions: 0,
             hand_overs: 0,
             panics: 0,
+            waited: 0.0,
         }
     }
 
@@ -124,23 +135,25 @@ impl Row {
         let expected = self.elapsed.saturating_sub(waited).as_secs_f64()
             / (ticker::PERIOD + bar).as_secs_f64()
             / 2.0;
-        if self.panics > 0 {
-            Err(format!("{} tasks panicked", self.panics))
+        let [p99, bar_text] = [lateness.p99, bar].map(table::milliseconds);
+        let mut why = if self.panics > 0 {
+            format!("{} tasks panicked", self.panics)
         } else if (lateness.count as f64) < expected {
-            let count = lateness.count;
-            Err(format!(
-                "{count} ticks, {expected:.0} are the least for its time"
-            ))
+            format!(
+                "{} ticks, it should be {expected:.0} or more",
+                lateness.count
+            )
         } else if lateness.p99 > bar {
-            let [p99, bar] = [lateness.p99, bar].map(table::milliseconds);
-            Err(format!(
-                "1 tick in 100 is {p99} late or more, the bar is {bar}"
-            ))
+            format!("1 tick in 100 is {p99} late or more, the bar is {bar_text}")
         } else {
-            let [p99, bar] = [lateness.p99, bar].map(table::milliseconds);
-            Ok(format!(
-                "99 ticks in 100 are at most {p99} late, the bar is {bar}"
-            ))
+            return Ok(format!(
+                "99 ticks in 100 are at most {p99} late, the bar is {bar_text}"
+            ));
+        };
+        if self.waited > BUSY {
+            let percent = self.waited * 100.0;
+            why += &format!("; but for {percent:.0} % of their time its threads waited for a core");
         }
+        Err(why)
     }
 }

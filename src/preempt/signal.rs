@@ -96,6 +96,7 @@ pub(crate) fn install(signal: i32) -> io::Result<()> {
 
 extern "C" fn in_forked_child() {
     FORKED.store(true, Ordering::Relaxed);
+    sys::forget_pid();
 }
 
 fn install_handler(signal: i32) -> io::Result<()> {
