@@ -10,14 +10,16 @@ limit=${TEST_LIMIT:-300}
 run_limit=${RUN_LIMIT:-1200}
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout -k 10 $limit"
 
+failed=0
 bounded() {
     local status=0
     timeout -k 30 "$run_limit" "$@" || status=$?
     if [ "$status" = 124 ] || [ "$status" = 137 ]; then
         echo "ci/test.sh: '$*' took more than $run_limit s" >&2
     fi
-    return "$status"
+    [ "$status" = 0 ] || failed=1
 }
 
 bounded cargo test --workspace --no-fail-fast
 bounded cargo test --release --no-fail-fast --test '*'
+exit "$failed"

@@ -135,11 +135,8 @@ fn a_poll_keeps_its_thread() {
             assert_eq!(Thread::ask(), begin);
             assert_eq!(PLACE.get(), index + 1);
             // SAFETY: the thread-local lives as long as the thread, which this poll is.
-            assert_eq!(
-                unsafe { (*address).get() },
-                index + 1,
-                "an address taken before a move"
-            );
+            let through_address = unsafe { (*address).get() };
+            assert_eq!(through_address, index + 1, "an address taken before a move");
         }
     });
 }
@@ -398,10 +395,10 @@ fn destructors_of_every_thread_local_run_when_the_runtime_is_dropped() {
     }
 
     assert_moving("destructors", move |_, moves| {
-        let place = COUNTED.with(|counted| std::ptr::from_ref(counted));
+        let place = COUNTED.with(std::ptr::from_ref);
         while moves.go_on() {
             spin(1_000);
-            assert_eq!(COUNTED.with(|counted| std::ptr::from_ref(counted)), place);
+            assert_eq!(COUNTED.with(std::ptr::from_ref), place);
         }
         // As long as nobody has finished, each poll needs an identity of its own.
         assert!(MADE.load(Ordering::SeqCst) >= TASKS);

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | a general register, the red zone's words | `general_registers_and_the_red_zone_survive` |
 //! | the flags' own save, or `cld` and AC before the scheduler runs | `flags_survive`, `carries_survive` |
-//! | the x87 part of the state; `fninit` | `a_full_x87_stack_survives` (the neighbour computes NaN) |
+//! | the x87 part of the state; `fninit` | `a_full_x87_stack_survives` (the neighbour's tags), `a_poll_begins_with_a_fresh_threads_state_after_a_preempted_one` |
 //! | MXCSR; its initial value | `rounding_survives` (the neighbour rounds as we do) |
 //! | upper halves, ZMM16-31, masks | `vector_registers_survive` |
 //! | GS base | `the_gs_base_travels_with_the_poll` |
@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::pressure::{Numbers, PATIENCE, SHORTEST, Watchdog, runtime};
 use support::registers::{
-    GENERAL, USER_FLAGS, VectorProbe, Vectors, X87, flags, general, gs_base, long_addition, mxcsr,
-    x87, xmm, ymm, zmm,
+    GENERAL, USER_FLAGS, VectorProbe, Vectors, X87, flags, floating_point_state, general, gs_base,
+    long_addition, mxcsr, x87, xmm, ymm, zmm,
 };
 
 /// Rounds of a probe's loop: some tenths of a millisecond, several slices.
@@ -38,7 +38,7 @@ type Probe = Box<dyn FnMut() -> Result<(), String> + Send>;
 /// where nothing interrupts them; then this one gives up and a fresh one goes on. Answers what happened here.
 fn beside(runtime: &Runtime, mut probes: Vec<Probe>, wanted: [u64; 2]) -> [u64; 2] {
     probes.push(neighbour());
-    if probes.len() % 2 == 0 {
+    if probes.len().is_multiple_of(2) {
         // Two workers that take turns in step would share an even number out for good.
         probes.push(neighbour());
     }
@@ -102,16 +102,21 @@ fn neighbour() -> Probe {
                 third.to_bits()
             ));
         }
+        let (control, tags, exceptions) = floating_point_state();
+        if (control, tags, exceptions & !0x3f) != (0x037f, 0xffff, 0x1f80) {
+            return Err(format!(
+                "x87 control {control:#x} and tags {tags:#x}, MXCSR {exceptions:#x} were inherited"
+            ));
+        }
         let status = mxcsr(0x1f80, 1);
         if status as u32 != 0x1f80 {
             return Err(format!("MXCSR is {:#x}", status as u32));
         }
-        // Eight numbers fit only on an empty stack; one too many makes a NaN of all.
         let numbers = x87_pattern(7, 0x037f);
         let mut found = numbers;
         x87(&numbers, &mut found, 1);
         if found.values != numbers.values {
-            return Err("a neighbour's x87 stack was inherited".to_owned());
+            return Err("eight numbers did not fit on the x87 stack".to_owned());
         }
         let mut copy = [0_u8; 4096];
         copy.copy_from_slice(&[std::hint::black_box(7_u8); 4096]);
@@ -217,7 +222,7 @@ fn carries_survive() {
                 let b: Vec<u64> = a
                     .iter()
                     .map(|a| {
-                        if numbers.next() % 64 == 0 {
+                        if numbers.next().is_multiple_of(64) {
                             numbers.next()
                         } else {
                             !a

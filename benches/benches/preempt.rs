@@ -110,6 +110,11 @@ fn signals_and_preemptions(report: &Report) {
         &preempted.ratio(&declined),
         1.25,
     );
+    report.figure(
+        "preemption/over_empty_handler",
+        "",
+        &preempted.ratio(&empty),
+    );
 }
 
 /// A preemption after which another preempted poll goes on.

@@ -43,8 +43,12 @@ impl Life for FiberLife {
     fn lent(&self, fiber: &'static Fiber) {
         // SAFETY: the owner's `Arc` is counted for the fiber until its lender stops.
         let shared = unsafe { &*fiber.owner.cast::<Shared>() };
+        let is_new = !fiber.is_announced.swap(true, Ordering::Relaxed);
         // SAFETY: called on the park stack: the fiber is suspended, and the lender gives it up here.
         unsafe { shared.spare_fibers.push_back(fiber) };
+        if is_new {
+            shared.supply.fiber_started();
+        }
         shared.fiber_available();
     }
 
@@ -57,11 +61,12 @@ impl Life for FiberLife {
             hook();
         }
         context::clear();
-        shared_of(fiber).shutdown.fiber_ended();
         // The loop's critical section ends with the loop: what follows is an ordinary thread's end.
         let _ = fiber.leave_critical();
         // SAFETY: one reference was counted for this fiber when it was made.
-        drop(unsafe { Arc::from_raw(fiber.owner.cast::<Shared>()) });
+        let shared = unsafe { Arc::from_raw(fiber.owner.cast::<Shared>()) };
+        fiber.has_stopped.store(true, Ordering::SeqCst);
+        shared.shutdown.moved();
     }
 }
 
@@ -116,8 +121,8 @@ fn run(fiber: &'static Fiber) {
             restore_mask(worker);
         }
         if was_wanted {
-            // The alarm has gone off and found this critical section. The next poll needs one of its own.
-            shared.begin_slice(processor);
+            // The alarm has gone off and found this critical section. The next poll needs another.
+            shared.keep_slice(processor);
         }
         match next(shared, processor) {
             Next::Run(task) => {

@@ -37,6 +37,8 @@ pub(crate) struct MonitorState {
     word: AtomicU32,
     asleep: AtomicBool,
     ends: AtomicBool,
+    /// 1: the thread is past its last allocation.
+    ready: AtomicU32,
 }
 
 impl MonitorState {
@@ -45,6 +47,14 @@ impl MonitorState {
             word: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
             ends: AtomicBool::new(false),
+            ready: AtomicU32::new(0),
+        }
+    }
+
+    /// Waits until the monitor's thread will not allocate any more.
+    pub(crate) fn wait_until_ready(&self) {
+        while self.ready.load(Ordering::SeqCst) == 0 {
+            sys::futex_wait(&self.ready, 0, None);
         }
     }
 
@@ -118,6 +128,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     };
     let mut last_busy = sys::now();
     sys::no_timer_slack();
+    state.ready.store(1, Ordering::SeqCst);
+    sys::futex_wake(&state.ready, 1);
     while !state.ends.load(Ordering::SeqCst) {
         let word = state.word.load(Ordering::SeqCst);
         let now = sys::now();

@@ -31,6 +31,8 @@ pub(crate) struct Processor {
     pub(crate) slice_tick: AtomicU64,
     /// The poll that runs has used its slice up. Handler to owner.
     pub(crate) used_up: AtomicBool,
+    /// Tasks run, not a fiber that was preempted: `slice_end` is when fibers get their turn. Owner.
+    pub(crate) runs_tasks: AtomicBool,
     /// Fibers have waited for the length of a slice while tasks ran: it is their turn. Handler to owner.
     pub(crate) batch_turn: AtomicBool,
     /// A timer of its shard is due. Handler to owner.
@@ -57,6 +59,7 @@ impl Processor {
             slice_end: AtomicU64::new(u64::MAX),
             slice_tick: AtomicU64::new(0),
             used_up: AtomicBool::new(false),
+            runs_tasks: AtomicBool::new(false),
             batch_turn: AtomicBool::new(false),
             due: AtomicBool::new(false),
             searching: AtomicBool::new(false),

@@ -215,9 +215,15 @@ impl Shared {
         self.rearm(processor);
     }
 
-    /// What runs on this processor has changed, or a request to give way has been honoured: bound the slice if
-    /// anybody waits, and set the timer.
-    pub(crate) fn begin_slice(&self, processor: &Processor) {
+    /// What runs on this processor has changed: `fiber` goes on, or tasks are polled by a fresh one. Bounds it if
+    /// anybody waits, and sets the timer.
+    ///
+    /// Beside each other, tasks run for half a slice at a time, and the fiber that is next for an eighth. A due
+    /// timer cuts both short without giving anybody more: the tasks' half goes on, and the fiber keeps the rest.
+    pub(crate) fn begin_slice(&self, processor: &Processor, fiber: Option<&Fiber>) {
+        let had_tasks = processor
+            .runs_tasks
+            .swap(fiber.is_none(), Ordering::Relaxed);
         processor.used_up.store(false, Ordering::Relaxed);
         if !self.anything_waits(processor) {
             processor.slice_end.store(u64::MAX, Ordering::SeqCst);
@@ -229,13 +235,34 @@ impl Shared {
         }
         let slice = self.config.slice;
         let tasks_wait = !processor.queue.is_empty() || !self.global.is_empty();
-        // Beside tasks, fibers get a fifth: an eighth of a slice for every half slice of tasks.
-        let length = if tasks_wait {
-            (slice / 8).max(MIN_SLICE)
-        } else {
-            slice
+        let length = match fiber {
+            Some(fiber) => match fiber.slice_left.swap(0, Ordering::Relaxed) {
+                0 if tasks_wait => (slice / 8).max(MIN_SLICE),
+                0 => slice,
+                left => left,
+            },
+            None if had_tasks => {
+                self.keep_slice(processor);
+                return;
+            }
+            None => slice / 2,
         };
         self.start_slice(processor, length);
+    }
+
+    /// A request to give way was honoured where nothing changed: the slice that runs goes on, unless it has ended.
+    pub(crate) fn keep_slice(&self, processor: &Processor) {
+        let end = processor.slice_end.load(Ordering::SeqCst);
+        if end <= sys::now() {
+            if !self.batch.is_empty() {
+                processor.batch_turn.store(true, Ordering::Relaxed);
+            }
+            self.start_slice(processor, self.config.slice / 2);
+        } else if end == u64::MAX && self.anything_waits(processor) {
+            self.start_slice(processor, self.config.slice / 2);
+        } else {
+            self.rearm(processor);
+        }
     }
 
     /// When this processor's worker should next get a signal.

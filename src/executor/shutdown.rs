@@ -13,6 +13,7 @@
 
 use super::shared::Shared;
 use super::supply;
+use crate::preempt::Critical;
 use crate::stack::Fiber;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -28,13 +29,14 @@ pub(crate) struct Shutdown {
     /// All processors have retired.
     workers_may_end: AtomicBool,
     workers_ended: AtomicUsize,
-    fibers_ended: AtomicUsize,
     /// Moves whenever any of the above does.
     word: AtomicU32,
 }
 
 /// How long step 3 waits for signals to arrive, in nanoseconds.
 const ABANDON: u64 = 100_000_000;
+/// How long step 4 waits, in nanoseconds, for lenders that have nothing left to do but to end.
+const LENDERS: u64 = 2_000_000_000;
 
 impl Shutdown {
     pub(crate) fn new() -> Shutdown {
@@ -44,7 +46,6 @@ impl Shutdown {
             retired: AtomicUsize::new(0),
             workers_may_end: AtomicBool::new(false),
             workers_ended: AtomicUsize::new(0),
-            fibers_ended: AtomicUsize::new(0),
             word: AtomicU32::new(0),
         }
     }
@@ -79,11 +80,6 @@ impl Shutdown {
 
     pub(crate) fn worker_ended(&self) {
         self.workers_ended.fetch_add(1, Ordering::SeqCst);
-        self.moved();
-    }
-
-    pub(crate) fn fiber_ended(&self) {
-        self.fibers_ended.fetch_add(1, Ordering::SeqCst);
         self.moved();
     }
 
@@ -143,7 +139,7 @@ impl Shared {
         }
         loop {
             let task = {
-                let critical = crate::preempt::Critical::enter();
+                let critical = Critical::enter();
                 self.processor_here(&critical)
                     .and_then(|processor| processor.queue.pop())
                     .or_else(|| self.global.pop_many(0, |_| {}))
@@ -227,63 +223,58 @@ pub(crate) fn run(
     end_fibers(shared, grace)
 }
 
-/// Step 4 of the module's head. Returns how many could not be ended by `deadline`.
+/// Step 4 of the module's head. Returns how many polls had not ended by `deadline`.
 fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
     let shutdown = &shared.shutdown;
     let fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
     fibers.iter().for_each(|fiber| fiber.end_at_top());
-    let all_ended = shutdown.wait_until(deadline, || {
+    let mut told = 0;
+    let mut all_ended = || {
         // Those that were given back earlier come here one by one. Critical: this may be a task of another
         // runtime, and must not be preempted with the queue's lock held.
-        let _critical = crate::preempt::Critical::enter();
+        let _critical = Critical::enter();
         while let Some(fiber) = shared.spare_fibers.pop() {
+            told += 1;
             // SAFETY: out of the queue the fiber is ours; it is at the top of its loop.
             unsafe { fiber.give_back(shared.config.mask(), false) };
         }
-        shutdown.fibers_ended.load(Ordering::SeqCst) >= fibers.len()
-    });
-    let until = if all_ended {
-        None
-    } else {
-        deadline.map(|_| realtime_in(1_000_000))
+        let ended = |fiber: &&&Fiber| fiber.has_stopped.load(Ordering::SeqCst);
+        fibers.iter().filter(ended).count() == fibers.len()
     };
-    // SAFETY: each was told to end; nobody else joins or uses it.
+    shutdown.wait_until(deadline, &mut all_ended);
+    // Fibers at the top of their loops end in any case: their lenders only have to get onto a core.
+    let until = sys::now() + LENDERS;
+    let has_stopped = |fiber: &&&Fiber| fiber.has_stopped.load(Ordering::SeqCst);
+    shutdown.wait_until(Some(until), || {
+        fibers.iter().filter(has_stopped).count() >= told
+    });
     let left = fibers
         .into_iter()
-        .filter(|fiber| !unsafe { fiber.join(until) })
+        // SAFETY: each was told to end; nobody else joins it or uses it.
+        .filter(|fiber| !unsafe { fiber.join() })
         .count();
     shared.supply.fiber_count.store(left, Ordering::SeqCst);
     left
 }
 
-/// CLOCK_REALTIME so many nanoseconds from now: what `pthread_timedjoin_np` takes.
-fn realtime_in(nanoseconds: i64) -> libc::timespec {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is valid for writes.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
-    time.tv_nsec += nanoseconds;
-    time.tv_sec += time.tv_nsec / 1_000_000_000;
-    time.tv_nsec %= 1_000_000_000;
-    time
-}
-
 /// Starts the threads of a runtime; on an error nothing is left of it.
 pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
     let mut attendants = Attendants::default();
-    let started = supply::stock(shared).and_then(|()| {
+    // The monitor first, and past its last allocation: a worker that runs tasks may come to need it for others
+    // to be able to allocate (rule R7).
+    let started = (|| {
         let supplier = Arc::clone(shared);
         let monitor = Arc::clone(shared);
         let named = |role| std::thread::Builder::new().name(format!("preemptive-{role}"));
-        attendants.supplier = Some(named("supply").spawn(move || supply::run(&supplier))?);
         attendants.monitor = Some(named("monitor").spawn(move || super::monitor::run(&monitor))?);
+        shared.monitor.wait_until_ready();
+        supply::stock(shared)?;
+        attendants.supplier = Some(named("supply").spawn(move || supply::run(&supplier))?);
         Ok(())
-    });
+    })();
     // Every processor starts as one without a worker. (Critical: a task may build a runtime.)
     for processor in &shared.processors {
-        let _critical = crate::preempt::Critical::enter();
+        let _critical = Critical::enter();
         shared.hand_over(processor);
     }
     shared.counters.hand_overs.store(0, Ordering::Relaxed);

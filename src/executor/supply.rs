@@ -8,7 +8,7 @@ use super::fiber_loop::FiberLife;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::preempt::Critical;
-use crate::stack::Fiber;
+use crate::stack::{Fiber, publish_ids};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex};
 use crate::sys;
@@ -31,6 +31,10 @@ pub(crate) struct Supply {
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// Workers ever made.
     workers: AtomicUsize,
+    /// Fibers that were made and have not announced themselves.
+    starting: AtomicUsize,
+    /// The user's or group's id of the process has changed: lenders may have missed it.
+    ids_changed: AtomicBool,
     /// Fibers that there are.
     pub(crate) fiber_count: AtomicUsize,
     /// A shortage has been reported.
@@ -46,6 +50,8 @@ impl Supply {
             fibers: Mutex::new(Vec::new()),
             threads: Mutex::new(Vec::new()),
             workers: AtomicUsize::new(0),
+            starting: AtomicUsize::new(0),
+            ids_changed: AtomicBool::new(false),
             fiber_count: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             ends: AtomicBool::new(false),
@@ -57,6 +63,17 @@ impl Supply {
         if self.asked.swap(1, Ordering::SeqCst) == 0 {
             sys::futex_wake(&self.asked, 1);
         }
+    }
+
+    /// A new fiber has announced itself. On its park stack.
+    pub(crate) fn fiber_started(&self) {
+        self.starting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Somebody changed the process's ids; see `preempt::setxid`. Async-signal-safe.
+    pub(crate) fn ids_changed(&self) {
+        self.ids_changed.store(true, Ordering::SeqCst);
+        self.ask();
     }
 
     /// Workers ever made.
@@ -92,6 +109,7 @@ fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
 fn make_fiber(shared: &Arc<Shared>) -> io::Result<()> {
     // One reference for the fiber, given back when its lender stops.
     let owner = Arc::into_raw(Arc::clone(shared));
+    shared.supply.starting.fetch_add(1, Ordering::SeqCst);
     match Fiber::spawn(shared.config.stack_size, owner.cast(), &FiberLife) {
         Ok(fiber) => {
             lock(&shared.supply.fibers).push(fiber);
@@ -99,6 +117,7 @@ fn make_fiber(shared: &Arc<Shared>) -> io::Result<()> {
             Ok(())
         }
         Err(error) => {
+            shared.supply.starting.fetch_sub(1, Ordering::SeqCst);
             // SAFETY: counted just above, and no fiber took it over.
             drop(unsafe { Arc::from_raw(owner) });
             Err(error)
@@ -106,15 +125,15 @@ fn make_fiber(shared: &Arc<Shared>) -> io::Result<()> {
     }
 }
 
-/// Makes fibers, one after the other, each of which has announced itself when the next is begun.
+/// Makes fibers and waits until they have announced themselves, each from its own thread.
 pub(crate) fn make_fibers(shared: &Arc<Shared>, count: usize) -> io::Result<()> {
     for _ in 0..count {
-        let before = shared.supplied.load(Ordering::SeqCst);
         make_fiber(shared)?;
-        // It announces itself from its own thread.
-        let until = sys::now() + 1_000_000_000;
-        while shared.supplied.load(Ordering::SeqCst) == before && sys::now() < until {
-            shared.wait_for_fiber(before, until);
+    }
+    while shared.supply.starting.load(Ordering::SeqCst) > 0 {
+        let before = shared.supplied.load(Ordering::SeqCst);
+        if shared.supply.starting.load(Ordering::SeqCst) > 0 {
+            shared.wait_for_fiber(before, sys::now() + 1_000_000);
         }
     }
     Ok(())
@@ -166,8 +185,11 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Fills up what is short of. An error names what could not be made.
 fn fill(shared: &Arc<Shared>) -> io::Result<()> {
-    while shared.spare_fibers.len() < shared.config.high_fibers() && !shared.shutdown.is_ending() {
-        make_fibers(shared, 1)?;
+    while shared.spare_fibers.len() + shared.supply.starting.load(Ordering::SeqCst)
+        < shared.config.high_fibers()
+        && !shared.shutdown.is_ending()
+    {
+        make_fiber(shared)?;
     }
     while shared.spare_workers.len() < shared.config.spare_workers() && !shared.shutdown.is_ending()
     {
@@ -188,13 +210,16 @@ fn fill(shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes what a new runtime starts with. On an error, what was made is to be shut down by the caller.
+/// Makes what a new runtime starts with, and waits until all of it is there: from then on nothing that starts
+/// up, and allocates, is needed to go on. On an error, what was made is to be shut down by the caller.
 pub(crate) fn stock(shared: &Arc<Shared>) -> io::Result<()> {
-    for _ in 0..shared.config.high_fibers() {
-        make_fiber(shared)?;
-    }
-    for _ in 0..shared.config.worker_threads + shared.config.spare_workers() {
+    make_fibers(shared, shared.config.high_fibers())?;
+    let workers = shared.config.worker_threads + shared.config.spare_workers();
+    for _ in 0..workers {
         make_worker(shared)?;
+    }
+    while shared.spare_workers.len() < workers {
+        sys::sleep(std::time::Duration::from_micros(20));
     }
     Ok(())
 }
@@ -219,6 +244,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             return;
         }
         supply.asked.store(0, Ordering::SeqCst);
+        if supply.ids_changed.swap(false, Ordering::SeqCst) {
+            // glibc reaches this thread always, so its ids are the process's.
+            publish_ids();
+            lock(&supply.fibers).iter().for_each(|fiber| fiber.sync_ids());
+        }
         match fill(shared) {
             Ok(()) => pause = 1_000_000,
             Err(error) => {

@@ -23,6 +23,7 @@
 //! is: choose the next; install its signal stack, which also tells what the old one had installed; only then
 //! put the old one where another worker can take it; go.
 
+use super::builder::MIN_SLICE;
 use super::processor::Processor;
 use super::shared::Shared;
 use crate::arch;
@@ -77,6 +78,15 @@ enum Goes {
     BatchFront,
     /// It is at the top of its loop.
     Spare,
+}
+
+/// What a worker goes on with.
+#[derive(Clone, Copy, Debug)]
+enum New {
+    /// A poll that was preempted.
+    Preempted(&'static Fiber),
+    /// The loop, on a fiber that nobody used.
+    Spare(&'static Fiber),
 }
 
 impl Worker {
@@ -236,20 +246,24 @@ impl Worker {
         fiber.last_worker.store(self.argument(), Ordering::Relaxed);
     }
 
-    /// From `old`, if any, to `new`.
+    /// From `old`, if any, to `new`: a preempted poll, or a spare fiber that takes tasks.
     fn switch(
         &self,
         processor: &Processor,
         old: Option<(&'static Fiber, Goes)>,
-        new: &'static Fiber,
+        new: New,
     ) -> ! {
+        let (new, resumed) = match new {
+            New::Preempted(fiber) => (fiber, Some(fiber)),
+            New::Spare(fiber) => (fiber, None),
+        };
         // SAFETY: the worker owns both fibers.
         let signal_stack = unsafe { *new.signal_stack.get() };
         self.install(&signal_stack, old.map(|(old, _)| old));
         if let Some((old, goes)) = old {
             self.publish(old, goes);
         }
-        self.shared().begin_slice(processor);
+        self.shared().begin_slice(processor, resumed);
         self.enter(new)
     }
 
@@ -268,13 +282,13 @@ impl Worker {
                 }
             }
             if !tasks && let Some(next) = shared.batch.pop() {
-                self.switch(processor, None, next);
+                self.switch(processor, None, New::Preempted(next));
             }
             if let Some(spare) = shared.take_spare_fiber() {
-                self.switch(processor, None, spare);
+                self.switch(processor, None, New::Spare(spare));
             }
             if let Some(next) = shared.batch.pop() {
-                self.switch(processor, None, next);
+                self.switch(processor, None, New::Preempted(next));
             }
             // Nothing that could be resumed, and nothing to run tasks with: the supplier makes fibers.
             let supplied = shared.supplied.load(Ordering::SeqCst);
@@ -403,7 +417,7 @@ unsafe extern "sysv64" fn switch_to_next(argument: *mut ()) -> ! {
         fatal!("worker {} was to switch to no fiber", worker.index)
     };
     match worker.processor() {
-        Some(processor) => worker.switch(processor, Some((old, Goes::Spare)), next),
+        Some(processor) => worker.switch(processor, Some((old, Goes::Spare)), New::Preempted(next)),
         None => fatal!(
             "worker {} lost its processor in a critical section",
             worker.index
@@ -449,29 +463,41 @@ unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         worker.spare()
     };
     let used_up = processor.used_up.swap(false, Ordering::Relaxed);
-    let goes = if used_up {
-        processor.slices.fetch_add(1, Ordering::Relaxed);
+    // A timer that is due cuts a slice short; what is left of it, if it is worth a signal, is the fiber's.
+    let left = processor
+        .slice_end
+        .load(Ordering::SeqCst)
+        .saturating_sub(sys::now());
+    let goes = if used_up || left < MIN_SLICE {
+        processor
+            .slices
+            .fetch_add(u64::from(used_up), Ordering::Relaxed);
         Goes::BatchBack
     } else {
         Goes::BatchFront
     };
+    let is_first = matches!(goes, Goes::BatchFront) && left <= shared.config.slice;
+    fiber
+        .slice_left
+        .store(if is_first { left } else { 0 }, Ordering::Relaxed);
     let tasks = processor.due.load(Ordering::SeqCst)
         || !processor.queue.is_empty()
         || !shared.global.is_empty()
         || shared.shutdown.has_begun();
     if tasks && let Some(spare) = shared.take_spare_fiber() {
         worker.note_preemption(fiber);
-        worker.switch(processor, Some((fiber, goes)), spare);
+        worker.switch(processor, Some((fiber, goes)), New::Spare(spare));
     }
     // Nobody to run tasks with, or no tasks: the next fiber. It needs nothing that must be made.
     if (used_up || tasks)
         && let Some(next) = shared.batch.pop()
     {
         worker.note_preemption(fiber);
-        worker.switch(processor, Some((fiber, Goes::BatchBack)), next);
+        worker.switch(processor, Some((fiber, Goes::BatchBack)), New::Preempted(next));
     }
     // Whoever waited has been served elsewhere.
-    shared.begin_slice(processor);
+    let was_task = processor.runs_tasks.load(Ordering::Relaxed);
+    shared.begin_slice(processor, (!was_task).then_some(fiber));
     worker.enter(fiber)
 }
 
@@ -559,6 +585,10 @@ impl Actions for WorkerActions {
         if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
             worker.shared().hand_over(processor);
         }
+    }
+
+    fn ids_changed(&self, target: &Target) {
+        worker_of(target).shared().supply.ids_changed();
     }
 
     fn suspend(&self, fiber: &'static Fiber, how: How) {

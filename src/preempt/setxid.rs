@@ -3,11 +3,15 @@
 //! glibc keeps user and group ids the same in all threads by sending signal 33 to each of them; the handler
 //! calls the kernel and acknowledges *for the loaded identity*. On a worker that is the fiber's, not the
 //! worker's, and the caller would wait for ever. So that handler is wrapped: it runs with the worker's own
-//! identity loaded. And since glibc never signals the calling thread's own identity, the wrapper also has the
-//! fiber's lender take the ids over.
+//! identity loaded.
+//!
+//! glibc never signals the calling identity, so the lender of a task that calls setuid keeps its old ids. The
+//! supplier, a thread that glibc always reaches, then publishes the process's ids and has every waiting lender
+//! take them over; and whoever gives a fiber back hands its own ids over with it.
 
 use super::target::by_thread;
 use crate::arch;
+use crate::stack;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sys::{self, KernelSigaction};
@@ -70,9 +74,9 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
             pointer,
         );
     }
-    if let Some(fiber) = target.fiber() {
-        fiber.sync_credentials();
-    }
+    // The caller's own lender was not signalled, if the caller is a task: one of the workers' handlers sees to it.
+    stack::note_setxid();
+    target.actions.ids_changed(target);
 }
 
 extern "C" fn call_original(arguments: *mut ()) {

@@ -40,6 +40,8 @@ pub(crate) trait Actions: Sync + std::fmt::Debug {
     fn retry(&self, target: &Target);
     /// The worker is blocked in the kernel: its processor may go. In the handler, outside critical sections.
     fn blocked(&self, target: &Target);
+    /// An id of the process was changed (rule R9). In a handler.
+    fn ids_changed(&self, target: &Target);
     /// Give way: suspend the current fiber, whose `critical` is 1, and return when it is resumed.
     fn suspend(&self, fiber: &'static Fiber, how: How);
 }

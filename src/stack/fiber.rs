@@ -66,6 +66,12 @@ pub(crate) struct Fiber {
     pub(crate) in_handler: AtomicBool,
     /// How often the fiber was preempted since it was last at the top of its loop.
     pub(crate) preemptions: AtomicU32,
+    /// What is left of its slice, in nanoseconds, where a timer cut it short; 0: it begins a new one.
+    pub(crate) slice_left: AtomicU64,
+    /// It has announced itself for the first time.
+    pub(crate) is_announced: AtomicBool,
+    /// Its lender is past the last use of anything of the runtime's.
+    pub(crate) has_stopped: AtomicBool,
     /// The worker that it was last preempted on.
     pub(crate) last_worker: AtomicPtr<()>,
     /// The kernel thread that lends its identity: see `identity`.
@@ -79,8 +85,6 @@ pub(crate) struct Fiber {
 pub(super) struct Lender {
     /// What the lender is told: see `identity`.
     pub(super) word: AtomicU32,
-    /// Acknowledges requests that the lender serves without leaving its park stack.
-    pub(super) served: AtomicU32,
     /// The kernel's id of the lender.
     pub(super) thread: AtomicI32,
     /// The signal mask the fiber continues under when it is given back.
@@ -95,6 +99,8 @@ pub(super) struct Lender {
     pub(super) handle: AtomicUsize,
     /// What the lender runs.
     pub(super) life: &'static dyn super::identity::Life,
+    /// Take the ids below over before going on.
+    pub(super) takes_ids: AtomicBool,
     /// The ids that the lender is to take over.
     pub(super) credentials: UnsafeCell<Credentials>,
 }
@@ -130,10 +136,13 @@ impl Fiber {
             owner,
             in_handler: AtomicBool::new(false),
             preemptions: AtomicU32::new(0),
+            slice_left: AtomicU64::new(0),
+            is_announced: AtomicBool::new(false),
+            has_stopped: AtomicBool::new(false),
             last_worker: AtomicPtr::new(std::ptr::null_mut()),
             lender: Lender {
+                takes_ids: AtomicBool::new(false),
                 word: AtomicU32::new(0),
-                served: AtomicU32::new(0),
                 thread: AtomicI32::new(0),
                 mask: AtomicU64::new(0),
                 idle: AtomicBool::new(false),

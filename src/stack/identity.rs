@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | LENT | the lender | waits |
 //! | GIVEN | the fiber's owner, through [`Fiber::give_back`] | takes the fiber's signal mask and signal stack and resumes it |
-//! | CREDENTIALS | the worker that runs the fiber, through [`Fiber::sync_credentials`] | takes over user and group ids, answers in `served`, waits on |
+//! | CREDENTIALS | the supplier, through [`Fiber::sync_ids`] | takes over the ids published last, waits on |
 //!
 //! While it waits, the lender blocks every signal but glibc's own two (rule R9): 32 (cancel) and 33 (setxid).
 //! Their handlers run on the park stack, so they cannot hit frames that a worker uses. It unregisters its
@@ -29,8 +29,8 @@ use super::fiber::{Fiber, set_current};
 use super::map::Map;
 use crate::arch;
 use crate::fatal::fatal;
-use crate::sync::atomic::Ordering;
-use crate::sys;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sys::{self, Credentials};
 use std::io;
 
 const LENT: u32 = 0;
@@ -39,6 +39,18 @@ const CREDENTIALS: u32 = 2;
 
 /// Signals that a lender never blocks: glibc's cancel (32) and setxid (33).
 const GLIBC_SIGNALS: u64 = 1 << (32 - 1) | 1 << (33 - 1);
+
+/// Was any id of this process changed since it had a runtime? Set by `preempt::setxid`.
+static SETXID: AtomicBool = AtomicBool::new(false);
+
+/// An id of this process was changed. Async-signal-safe.
+pub(crate) fn note_setxid() {
+    SETXID.store(true, Ordering::SeqCst);
+}
+
+fn setxid_was_called() -> bool {
+    SETXID.load(Ordering::Relaxed)
+}
 
 /// What a fiber does with its life; the executor implements it.
 pub(crate) trait Life: Sync + std::fmt::Debug {
@@ -84,6 +96,11 @@ impl Fiber {
         self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.lender.mask.store(mask, Ordering::Relaxed);
         self.lender.idle.store(idle, Ordering::Relaxed);
+        if setxid_was_called() {
+            // SAFETY: the lender reads it after the word, which only the fiber's owner sets.
+            unsafe { (*self.lender.credentials.get()).read() };
+            self.lender.takes_ids.store(true, Ordering::Relaxed);
+        }
         self.lender.word.store(GIVEN, Ordering::Release);
         sys::futex_wake(&self.lender.word, 1);
     }
@@ -112,56 +129,48 @@ impl Fiber {
         }
     }
 
-    /// Makes the lender take over the calling kernel thread's user and group ids (rule R9). Async-signal-safe.
-    pub(crate) fn sync_credentials(&self) {
-        let lender = &self.lender;
-        // SAFETY: only the worker that runs the fiber comes here, and the lender reads it after the word.
-        unsafe { (*lender.credentials.get()).read() };
-        let before = lender.served.load(Ordering::Acquire);
-        if lender
-            .word
-            .compare_exchange(LENT, CREDENTIALS, Ordering::AcqRel, Ordering::Relaxed)
-            .is_err()
-        {
-            return;
-        }
-        sys::futex_wake(&lender.word, 1);
-        while lender.served.load(Ordering::Acquire) == before {
-            sys::futex_wait(&lender.served, before, None);
+    /// Makes the lender take the ids over that were published last, if it waits (rule R9). One that does not is an
+    /// ordinary thread, which glibc reaches.
+    pub(crate) fn sync_ids(&self) {
+        let lent_to_ids =
+            self.lender
+                .word
+                .compare_exchange(LENT, CREDENTIALS, Ordering::AcqRel, Ordering::Relaxed);
+        if lent_to_ids.is_ok() {
+            sys::futex_wake(&self.lender.word, 1);
         }
     }
 
     /// Waits until the lender has ended, destructors of its thread-locals included, and frees the fiber.
-    /// False: `deadline` (CLOCK_REALTIME) passed first; the fiber is leaked, its lender detached.
+    /// False: it is still in the middle of a poll; the fiber is leaked, its lender detached.
     ///
     /// # Safety
     ///
-    /// The fiber was told to end and given back; nobody else joins it or uses it afterwards.
-    pub(crate) unsafe fn join(&'static self, deadline: Option<libc::timespec>) -> bool {
+    /// The fiber was told to end; nobody else joins it or uses it afterwards.
+    pub(crate) unsafe fn join(&'static self) -> bool {
         let handle = self.lender.handle.load(Ordering::Acquire) as libc::pthread_t;
-        let answer = match deadline {
-            // SAFETY: the handle is this lender's and has not been joined (the caller's debt).
-            None => unsafe { libc::pthread_join(handle, std::ptr::null_mut()) },
-            // SAFETY: as above.
-            Some(time) => unsafe { pthread_timedjoin_np(handle, std::ptr::null_mut(), &time) },
-        };
-        if answer != 0 {
-            // SAFETY: as above; a detached thread frees what glibc holds of it when it ends.
+        if !self.has_stopped.load(Ordering::SeqCst) {
+            // SAFETY: the handle is this lender's and has not been joined (the caller's debt); glibc frees what
+            // it holds of a detached thread when that ends.
             unsafe { libc::pthread_detach(handle) };
             return false;
         }
+        // SAFETY: as above.
+        unsafe { libc::pthread_join(handle, std::ptr::null_mut()) };
         // SAFETY: it was leaked by `spawn`, and its only thread has ended.
         drop(unsafe { Box::from_raw(std::ptr::from_ref(self).cast_mut()) });
         true
     }
 }
 
-unsafe extern "C" {
-    fn pthread_timedjoin_np(
-        thread: libc::pthread_t,
-        value: *mut *mut libc::c_void,
-        deadline: *const libc::timespec,
-    ) -> libc::c_int;
+/// The ids that were published last; leaked, for a process changes its ids a few times at most.
+static IDS: AtomicPtr<Credentials> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Publishes the calling thread's ids for lenders to take over. Allocates.
+pub(crate) fn publish_ids() {
+    let mut ids = Box::new(Credentials::new());
+    ids.read();
+    IDS.store(Box::leak(ids), Ordering::Release);
 }
 
 fn start_lender(fiber: &'static Fiber) -> io::Result<()> {
@@ -248,8 +257,10 @@ unsafe extern "sysv64" fn wait_on_park_stack(argument: *mut ()) -> ! {
             LENT => sys::futex_wait(&lender.word, LENT, None),
             GIVEN => break,
             CREDENTIALS => {
-                // SAFETY: written before the word, and not again until `served` moves.
-                unsafe { (*lender.credentials.get()).apply() };
+                // SAFETY: null, or leaked by `publish_ids`.
+                if let Some(ids) = unsafe { IDS.load(Ordering::Acquire).as_ref() } {
+                    ids.apply();
+                }
                 // The owner may have given the fiber back meanwhile: that word must not be lost.
                 let _ = lender.word.compare_exchange(
                     CREDENTIALS,
@@ -257,11 +268,13 @@ unsafe extern "sysv64" fn wait_on_park_stack(argument: *mut ()) -> ! {
                     Ordering::AcqRel,
                     Ordering::Relaxed,
                 );
-                lender.served.fetch_add(1, Ordering::Release);
-                sys::futex_wake(&lender.served, 1);
             }
             word => fatal!("a lender was told {word}"),
         }
+    }
+    if lender.takes_ids.swap(false, Ordering::Relaxed) {
+        // SAFETY: written by whoever gave the fiber back, before the word.
+        unsafe { (*lender.credentials.get()).apply() };
     }
     if lender.idle.load(Ordering::Relaxed) {
         sys::sched_idle(0);

@@ -231,6 +231,25 @@ pub(crate) extern "sysv64" fn x87(
     )
 }
 
+/// The x87 control and tag words, and MXCSR, as they are: `0x037f`, `0xffff` (all empty) and `0x1f80` in a fresh
+/// thread, but for MXCSR's lowest six bits, which remember what was computed.
+pub(crate) fn floating_point_state() -> (u16, u16, u32) {
+    let mut environment = [0_u32; 7];
+    let mut mxcsr = 0_u32;
+    // SAFETY: stores 28 and 4 bytes; the environment is loaded again, since storing it masks exceptions.
+    unsafe {
+        asm!(
+            "fnstenv [{environment}]",
+            "fldenv [{environment}]",
+            "stmxcsr [{mxcsr}]",
+            environment = in(reg) &mut environment,
+            mxcsr = in(reg) &mut mxcsr,
+            options(nostack),
+        );
+    }
+    (environment[0] as u16, environment[2] as u16, mxcsr)
+}
+
 /// Loads MXCSR, spins, answers what it is then in the lower half, and in the upper the bits of 1/3 in single
 /// precision, computed before the value is put back.
 #[unsafe(naked)]

@@ -42,7 +42,6 @@ use std::task::{Context, Poll, Waker};
 ///     assert_eq!(handle.await.unwrap(), 42);
 /// })
 /// ```
-#[must_use = "dropping a JoinHandle detaches its task; say so with `drop` if that is meant"]
 pub struct JoinHandle<T> {
     /// Given back by hand: a transition can spend it.
     task: ManuallyDrop<Reference>,

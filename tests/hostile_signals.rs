@@ -1,0 +1,461 @@
+//! Tasks and neighbours that play with signals, signal stacks, masks and what else a kernel thread owns.
+
+mod support;
+
+use std::mem::{MaybeUninit, zeroed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use support::hostile::{
+    Hogs, churn, join_all, kernel_thread, kernel_threads, runtime, spin_until, tgkill,
+};
+use support::isolated;
+
+/// Installs a handler for `signal`.
+fn install(signal: i32, handler: usize, flags: i32) {
+    // SAFETY: all-zero is a valid action: default handler, empty mask.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    // SAFETY: the action is valid, and the tests' handlers are async-signal-safe.
+    let answer = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    assert_eq!(answer, 0);
+}
+
+/// The kernel thread's signal stack; installs `new` where given.
+fn signal_stack(new: Option<&libc::stack_t>) -> libc::stack_t {
+    let mut old = MaybeUninit::uninit();
+    let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: both point to stack descriptions; the memory of a new one outlives its use.
+    let answer = unsafe { libc::sigaltstack(new, old.as_mut_ptr()) };
+    assert_eq!(answer, 0);
+    // SAFETY: the call succeeded and wrote it.
+    unsafe { old.assume_init() }
+}
+
+/// Replaces the calling kernel thread's signal mask by "everything".
+fn block_all_signals() {
+    // SAFETY: the set is initialised by `sigfillset` before it is used.
+    unsafe {
+        let mut all = zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+    }
+}
+
+/// Where the handler of SIGUSR1 last ran.
+static HANDLER_STACK: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn note_stack(_: i32) {
+    let here = 0_u8;
+    HANDLER_STACK.store(std::ptr::from_ref(&here) as usize, Ordering::SeqCst);
+}
+
+#[test]
+fn a_signal_stack_of_a_tasks_own_travels_with_it() {
+    isolated::run("a_signal_stack_of_a_tasks_own_travels_with_it", || {
+        install(
+            libc::SIGUSR1,
+            note_stack as *const () as usize,
+            libc::SA_ONSTACK,
+        );
+        let runtime = runtime(2);
+        let hogs = Hogs::start(&runtime, 2);
+        let tasks = (0..2).map(|_| {
+            runtime.spawn(async {
+                let mut memory = vec![0_u8; 256 * 1024];
+                let mine = libc::stack_t {
+                    ss_sp: memory.as_mut_ptr().cast(),
+                    ss_flags: 0,
+                    ss_size: memory.len(),
+                };
+                let before = signal_stack(Some(&mine));
+                churn(200, 20, || {
+                    let now = signal_stack(None);
+                    assert_eq!((now.ss_sp, now.ss_size), (mine.ss_sp, mine.ss_size));
+                    assert_eq!(now.ss_flags, 0);
+                });
+                signal_stack(Some(&before));
+                memory.as_ptr() as usize..memory.as_ptr() as usize + memory.len()
+            })
+        });
+        join_all(&runtime, tasks);
+        // The handlers of other signals use it, too.
+        let used = runtime.spawn(async {
+            let mut memory = vec![0_u8; 256 * 1024];
+            let range = memory.as_ptr() as usize..memory.as_ptr() as usize + memory.len();
+            let mine = libc::stack_t {
+                ss_sp: memory.as_mut_ptr().cast(),
+                ss_flags: 0,
+                ss_size: memory.len(),
+            };
+            let before = signal_stack(Some(&mine));
+            // The kernel thread may change between the question for it and the signal.
+            spin_until("a signal on the task's own stack", || {
+                tgkill(kernel_thread(), libc::SIGUSR1);
+                range.contains(&HANDLER_STACK.load(Ordering::SeqCst))
+            });
+            signal_stack(Some(&before));
+        });
+        join_all(&runtime, [used]);
+        hogs.stop(&runtime);
+    });
+}
+
+#[test]
+fn a_task_that_disables_its_signal_stack_is_preempted_all_the_same() {
+    let runtime = runtime(2);
+    let hogs = Hogs::start(&runtime, 2);
+    for restores in [true, false] {
+        let without = runtime.spawn(async move {
+            let disabled = libc::stack_t {
+                ss_sp: std::ptr::null_mut(),
+                ss_flags: libc::SS_DISABLE,
+                ss_size: 0,
+            };
+            let before = signal_stack(Some(&disabled));
+            churn(200, 20, || {
+                assert_eq!(signal_stack(None).ss_flags, libc::SS_DISABLE);
+            });
+            if restores {
+                signal_stack(Some(&before));
+            }
+        });
+        let with = runtime.spawn(async {
+            // Its own identity's: not the neighbour's disabled one.
+            let before = signal_stack(None);
+            churn(200, 20, || {
+                assert_eq!(signal_stack(None).ss_sp, before.ss_sp);
+            });
+        });
+        join_all(&runtime, [without, with]);
+    }
+    // Whoever inherits the identity without a signal stack.
+    let heirs = (0..8).map(|_| runtime.spawn(async { churn(50, 2, || ()) }));
+    join_all(&runtime, heirs);
+    hogs.stop(&runtime);
+}
+
+#[test]
+fn a_task_that_blocks_all_signals_and_hogs_starves_nobody() {
+    for workers in [1, 2] {
+        let runtime = runtime(workers);
+        for _ in 0..3 {
+            let ticks = Arc::new(AtomicU64::new(0));
+            let deaf = (0..workers).map(|_| {
+                let ticks = ticks.clone();
+                runtime.spawn(async move {
+                    block_all_signals();
+                    spin_until("ticks beside a deaf hog", || {
+                        ticks.load(Ordering::SeqCst) >= 5
+                    });
+                })
+            });
+            let deaf: Vec<_> = deaf.collect();
+            runtime
+                .block_on(runtime.spawn(async move {
+                    for _ in 0..5 {
+                        preemptive::time::sleep(Duration::from_millis(1)).await;
+                        ticks.fetch_add(1, Ordering::SeqCst);
+                    }
+                }))
+                .expect("the ticker does not panic");
+            join_all(&runtime, deaf);
+        }
+        assert!(runtime.metrics().hand_overs_without_signal() > 0);
+    }
+}
+
+#[test]
+fn after_a_task_that_ends_with_all_signals_blocked_others_are_preempted() {
+    for workers in [1, 2] {
+        let runtime = runtime(workers);
+        for _ in 0..10 {
+            let deaf = (0..workers).map(|_| runtime.spawn(async { block_all_signals() }));
+            join_all(&runtime, deaf);
+            // Two polls that can only end if each is preempted for the other.
+            // At most one poll per deaf worker goes on there, without a processor. The others can only go on
+            // if each is preempted for its neighbours.
+            let hogs = Hogs::start(&runtime, 2 * workers + 1);
+            join_all(&runtime, [runtime.spawn(async { churn(20, 0, || ()) })]);
+            hogs.stop(&runtime);
+        }
+    }
+}
+
+/// Runs of [`linger`], those that were continued by another kernel thread, and wrong identities.
+static LINGERED: AtomicU64 = AtomicU64::new(0);
+static MOVED: AtomicU64 = AtomicU64::new(0);
+static CONFUSED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn linger(_: i32) {
+    let start = Instant::now();
+    let thread = kernel_thread();
+    // SAFETY: it has no preconditions.
+    let identity = unsafe { libc::pthread_self() };
+    while start.elapsed() < Duration::from_micros(300) {
+        std::hint::spin_loop();
+    }
+    if kernel_thread() != thread {
+        MOVED.fetch_add(1, Ordering::SeqCst);
+    }
+    // SAFETY: as above.
+    if unsafe { libc::pthread_self() } != identity {
+        CONFUSED.fetch_add(1, Ordering::SeqCst);
+    }
+    LINGERED.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn a_signal_handler_that_does_not_defer_is_continued_by_another_worker() {
+    isolated::run(
+        "a_signal_handler_that_does_not_defer_is_continued_by_another_worker",
+        || {
+            install(
+                libc::SIGUSR1,
+                linger as *const () as usize,
+                libc::SA_NODEFER,
+            );
+            let runtime = runtime(2);
+            let hogs = Hogs::start(&runtime, 3);
+            let tasks = (0..2).map(|_| {
+                runtime.spawn(async {
+                    let mut sum = 0_u64;
+                    let mut raised = 0_u64;
+                    spin_until("handlers that move", || {
+                        tgkill(kernel_thread(), libc::SIGUSR1);
+                        raised += 1;
+                        sum = sum.wrapping_add(raised);
+                        MOVED.load(Ordering::SeqCst) >= 20
+                    });
+                    assert_eq!(sum, raised * (raised + 1) / 2);
+                })
+            });
+            join_all(&runtime, tasks);
+            hogs.stop(&runtime);
+            assert_eq!(CONFUSED.load(Ordering::SeqCst), 0);
+            assert!(LINGERED.load(Ordering::SeqCst) >= 20);
+        },
+    );
+}
+
+#[test]
+fn a_flood_of_foreign_signals_stops_nobody() {
+    isolated::run("a_flood_of_foreign_signals_stops_nobody", || {
+        let count = if cfg!(debug_assertions) {
+            300_000
+        } else {
+            1_000_000
+        };
+        let runtime = runtime(2);
+        let done = Arc::new(AtomicBool::new(false));
+        let flood = {
+            let done = done.clone();
+            std::thread::spawn(move || {
+                let me = kernel_thread();
+                let mut sent = 0;
+                while sent < count {
+                    for thread in kernel_threads() {
+                        if thread != me {
+                            for _ in 0..100 {
+                                tgkill(thread, libc::SIGURG);
+                            }
+                            sent += 100;
+                        }
+                    }
+                }
+                done.store(true, Ordering::SeqCst);
+            })
+        };
+        let tasks = (0..4_u64).map(|seed| {
+            let done = done.clone();
+            runtime.spawn(async move {
+                let mut rounds = 0_u64;
+                while !done.load(Ordering::SeqCst) || rounds < 10 {
+                    let numbers: Vec<u64> = (0..1000).map(|number| number ^ seed).collect();
+                    let sum: u64 = numbers.iter().map(|number| number ^ seed).sum();
+                    assert_eq!(sum, 999 * 1000 / 2);
+                    rounds += 1;
+                    if rounds.is_multiple_of(64) {
+                        preemptive::time::sleep(Duration::from_micros(100)).await;
+                    }
+                }
+            })
+        });
+        join_all(&runtime, tasks);
+        flood.join().expect("the flood ends");
+        let metrics = runtime.metrics();
+        assert!(metrics.foreign_signals() > 1000);
+        assert!(metrics.preemptions() > 0);
+    });
+}
+
+fn limit_pending_signals() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the limit is valid memory.
+    assert_eq!(
+        unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &none) },
+        0
+    );
+}
+
+/// A runtime on which two tasks take turns in the middle of their polls, and timers fire.
+fn preempts_and_ticks(runtime: &preemptive::runtime::Runtime) {
+    let hogs = Hogs::start(runtime, 2);
+    let churning = runtime.spawn(async { churn(20, 0, || ()) });
+    let ticking = runtime.spawn(async {
+        for _ in 0..20 {
+            preemptive::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    join_all(runtime, [churning, ticking]);
+    hogs.stop(runtime);
+}
+
+#[test]
+fn without_any_timer_the_monitor_stands_in() {
+    isolated::run("without_any_timer_the_monitor_stands_in", || {
+        limit_pending_signals();
+        for workers in [1, 2] {
+            let runtime = runtime(workers);
+            preempts_and_ticks(&runtime);
+            assert!(runtime.metrics().signals_sent_by_monitor() > 0);
+        }
+    });
+}
+
+#[test]
+fn signals_that_lost_their_information_still_preempt() {
+    isolated::run("signals_that_lost_their_information_still_preempt", || {
+        let runtimes = [runtime(1), runtime(2)];
+        limit_pending_signals();
+        for runtime in &runtimes {
+            preempts_and_ticks(runtime);
+        }
+    });
+}
+
+static APPLICATION: AtomicU64 = AtomicU64::new(0);
+static LAST_CODE: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn application(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid one.
+    LAST_CODE.store(unsafe { (*info).si_code }, Ordering::SeqCst);
+    APPLICATION.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn the_handler_installed_before_gets_foreign_signals_and_only_those() {
+    isolated::run(
+        "the_handler_installed_before_gets_foreign_signals_and_only_those",
+        || {
+            const SI_TKILL: i32 = -6;
+            install(
+                libc::SIGURG,
+                application as *const () as usize,
+                libc::SA_SIGINFO | libc::SA_RESTART,
+            );
+            let runtime = runtime(2);
+            let hogs = Hogs::start(&runtime, 2);
+            let churning = || runtime.spawn(async { churn(500, 5, || ()) });
+            join_all(&runtime, [churning()]);
+            assert_eq!(
+                APPLICATION.load(Ordering::SeqCst),
+                0,
+                "one of ours was passed on"
+            );
+            // To a thread that is no worker: each one arrives.
+            for sent in 1..=100 {
+                tgkill(kernel_thread(), libc::SIGURG);
+                assert_eq!(APPLICATION.load(Ordering::SeqCst), sent);
+                assert_eq!(LAST_CODE.load(Ordering::SeqCst), SI_TKILL);
+            }
+            // To workers as well; the kernel merges it with one of ours that is pending, so repeat.
+            let tasks = (0..2).map(|_| {
+                runtime.spawn(async {
+                    let wanted = APPLICATION.load(Ordering::SeqCst) + 100;
+                    spin_until("foreign signals in a task", || {
+                        tgkill(kernel_thread(), libc::SIGURG);
+                        APPLICATION.load(Ordering::SeqCst) >= wanted
+                    });
+                })
+            });
+            join_all(&runtime, tasks);
+            assert_eq!(metrics_of(&runtime), APPLICATION.load(Ordering::SeqCst));
+            join_all(&runtime, [churning()]);
+            hogs.stop(&runtime);
+        },
+    );
+}
+
+fn metrics_of(runtime: &preemptive::runtime::Runtime) -> u64 {
+    runtime.metrics().foreign_signals()
+}
+
+#[test]
+fn a_one_argument_handler_installed_before_is_called_too() {
+    isolated::run(
+        "a_one_argument_handler_installed_before_is_called_too",
+        || {
+            install(libc::SIGURG, note_stack as *const () as usize, 0);
+            let runtime = runtime(1);
+            tgkill(kernel_thread(), libc::SIGURG);
+            assert_ne!(HANDLER_STACK.load(Ordering::SeqCst), 0);
+            preempts_and_ticks(&runtime);
+        },
+    );
+}
+
+const ARCH_SET_GS: i32 = 0x1001;
+const ARCH_GET_GS: i32 = 0x1004;
+
+fn set_gs(base: u64) {
+    // SAFETY: nothing in this program addresses through GS.
+    let answer = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) };
+    assert_eq!(answer, 0);
+}
+
+fn gs() -> u64 {
+    let mut base = 0_u64;
+    // SAFETY: the kernel writes one word.
+    let answer = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_GET_GS, &raw mut base) };
+    assert_eq!(answer, 0);
+    base
+}
+
+#[test]
+fn the_gs_base_belongs_to_the_task_that_set_it() {
+    let runtime = runtime(2);
+    let hogs = Hogs::start(&runtime, 2);
+    let tasks = (0..4_u64).map(|number| {
+        runtime.spawn(async move {
+            let before = gs();
+            let words = [0x1234_0000 + number; 16];
+            let mine = match number {
+                // One that never touches it.
+                0 => before,
+                _ => words.as_ptr() as u64,
+            };
+            if number > 0 {
+                set_gs(mine);
+            }
+            churn(200, 20, || {
+                assert_eq!(gs(), mine);
+                if number > 0 {
+                    let read: u64;
+                    // SAFETY: GS is based at `words`, which live.
+                    unsafe {
+                        std::arch::asm!("mov {}, gs:[8]", out(reg) read, options(nostack, readonly));
+                    }
+                    assert_eq!(read, words[1]);
+                }
+            });
+            set_gs(before);
+        })
+    });
+    join_all(&runtime, tasks);
+    hogs.stop(&runtime);
+}
