@@ -153,8 +153,11 @@ fn calls_that_are_restarted_never_fail_with_eintr() {
     }
 }
 
+/// What C calls it, and one call of it; returns its error, 0 for none.
+type Named = (&'static str, fn() -> i32);
+
 /// Calls of about 2 ms that the kernel never restarts: they return what they should, or EINTR.
-const UNRESTARTED: [(&str, fn() -> i32); 6] = [
+const UNRESTARTED: [Named; 6] = [
     ("poll", || {
         // SAFETY: no descriptors.
         errno(i64::from(unsafe { libc::poll(std::ptr::null_mut(), 0, 2) }))

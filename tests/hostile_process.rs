@@ -135,6 +135,7 @@ fn a_forked_child_can_allocate_whatever_was_preempted() {
         for workers in [1, 2] {
             let runtime = runtime(workers);
             let stop = Arc::new(AtomicBool::new(false));
+            let hogs = Hogs::start(&runtime, 1);
             // Preempted inside malloc as often as not.
             let allocating: Vec<_> = (0..3)
                 .map(|_| {
@@ -161,6 +162,7 @@ fn a_forked_child_can_allocate_whatever_was_preempted() {
             join_all(&runtime, forking);
             stop.store(true, Ordering::SeqCst);
             join_all(&runtime, allocating);
+            hogs.stop(&runtime);
         }
     });
 }

@@ -296,10 +296,8 @@ fn limit_pending_signals() {
         rlim_max: 0,
     };
     // SAFETY: the limit is valid memory.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &none) },
-        0
-    );
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &none) };
+    assert_eq!(answer, 0);
 }
 
 /// A runtime on which two tasks take turns in the middle of their polls, and timers fire.

@@ -223,6 +223,16 @@ fn look(shared: &Shared, now: u64, memory: &mut Memory) -> Look {
                 .into_iter()
                 .chain((armed != u64::MAX).then_some(armed))
                 .min();
+        } else {
+            let armed = target.armed.load(Ordering::SeqCst);
+            if armed.saturating_add(2 * TICK) < now {
+                // The alarm should have been answered long ago: some task has blocked the signal, and may have
+                // ended. The worker's next visit to its loop restores its mask.
+                target.stuck.fetch_add(1, Ordering::Relaxed);
+            }
+            if armed != u64::MAX {
+                found.next = found.next.min(now + 2 * TICK);
+            }
         }
     }
     found.next = found.next.min(found.loose);

@@ -33,6 +33,8 @@ pub(crate) struct Supply {
     workers: AtomicUsize,
     /// Fibers that were made and have not announced themselves.
     starting: AtomicUsize,
+    /// Workers that were made and have not come to their system stacks.
+    starting_workers: AtomicUsize,
     /// The user's or group's id of the process has changed: lenders may have missed it.
     ids_changed: AtomicBool,
     /// Fibers that there are.
@@ -51,6 +53,7 @@ impl Supply {
             threads: Mutex::new(Vec::new()),
             workers: AtomicUsize::new(0),
             starting: AtomicUsize::new(0),
+            starting_workers: AtomicUsize::new(0),
             ids_changed: AtomicBool::new(false),
             fiber_count: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
@@ -68,6 +71,11 @@ impl Supply {
     /// A new fiber has announced itself. On its park stack.
     pub(crate) fn fiber_started(&self) {
         self.starting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A new worker is about to become spare. On its system stack.
+    pub(crate) fn worker_started(&self) {
+        self.starting_workers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Somebody changed the process's ids; see `preempt::setxid`. Async-signal-safe.
@@ -157,6 +165,7 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         worker = Box::into_raw(Box::new(Worker::new(shared, index)?));
         slot.store(worker, Ordering::SeqCst);
     }
+    shared.supply.starting_workers.fetch_add(1, Ordering::SeqCst);
     let arc = Arc::clone(shared);
     // SAFETY: it lives until `Shared` frees it, after its thread has ended.
     let borrowed: &'static Worker = unsafe { &*worker };
@@ -173,13 +182,16 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
             Ok(())
         }
         // The worker stays in its place, for the next attempt.
-        Err(error) => Err(io::Error::new(
-            error.kind(),
-            format!(
-                "cannot create a worker thread (raise RLIMIT_NPROC, the cgroup's pids.max or \
-                 kernel.threads-max): {error}"
-            ),
-        )),
+        Err(error) => {
+            shared.supply.starting_workers.fetch_sub(1, Ordering::SeqCst);
+            Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "cannot create a worker thread (raise RLIMIT_NPROC, the cgroup's pids.max or \
+                     kernel.threads-max): {error}"
+                ),
+            ))
+        }
     }
 }
 
@@ -191,21 +203,11 @@ fn fill(shared: &Arc<Shared>) -> io::Result<()> {
     {
         make_fiber(shared)?;
     }
-    while shared.spare_workers.len() < shared.config.spare_workers() && !shared.shutdown.is_ending()
+    while shared.spare_workers.len() + shared.supply.starting_workers.load(Ordering::SeqCst)
+        < shared.config.spare_workers()
+        && !shared.shutdown.is_ending()
     {
-        let before = shared.spare_workers.len();
         make_worker(shared)?;
-        // Until it has said that it is spare, or has been given a processor already.
-        for _ in 0..1000 {
-            if shared.spare_workers.len() > before || !shared.orphans.is_empty() {
-                break;
-            }
-            let made = shared.worker(shared.supply.worker_count() - 1);
-            if made.is_none_or(|worker| worker.target.processor.peek() != 0) {
-                break;
-            }
-            sys::futex_wait(&AtomicU32::new(0), 0, Some(sys::now() + 50_000));
-        }
     }
     Ok(())
 }

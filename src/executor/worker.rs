@@ -405,7 +405,9 @@ impl Drop for Worker {
 /// The first thing on a worker's system stack.
 unsafe extern "sysv64" fn start(argument: *mut ()) -> ! {
     // SAFETY: `run` passes its worker.
-    unsafe { Worker::of(argument) }.spare()
+    let worker = unsafe { Worker::of(argument) };
+    worker.shared().supply.worker_started();
+    worker.spare()
 }
 
 /// The fiber at the top of its loop makes room for another.
