@@ -29,14 +29,15 @@ impl Wake for Parker {
     }
 }
 
+/// A thread that polls one future cannot wait for another.
+pub(super) const NESTED: &str = "cannot start a runtime from within a runtime: this thread is inside another \
+     `block_on` and would block what that drives; use `.await`, or a thread of `spawn_blocking`";
+
 /// Polls `future` to its end.
 #[track_caller]
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let Some(_polling) = Polling::start() else {
-        panic!(
-            "cannot start a runtime from within a runtime: this thread is inside another `block_on` and \
-             would block what that drives; use `.await`, or a thread of `spawn_blocking`"
-        );
+        panic!("{NESTED}");
     };
     let mut future = pin!(future);
     let parker = Arc::new(Parker::default());

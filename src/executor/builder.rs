@@ -29,6 +29,8 @@ pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) worker_threads: usize,
+    /// The current-thread flavour: see `home`.
+    pub(crate) home: bool,
     pub(crate) max_threads: usize,
     /// Nanoseconds.
     pub(crate) slice: u64,
@@ -69,17 +71,25 @@ impl Config {
 
     /// With fewer spare fibers than this, the supplier is asked for more.
     pub(crate) fn low_fibers(&self) -> usize {
-        self.worker_threads + 2
+        if self.home {
+            2
+        } else {
+            self.worker_threads + 2
+        }
     }
 
     /// So many it makes.
     pub(crate) fn high_fibers(&self) -> usize {
-        2 * self.worker_threads + 4
+        if self.home {
+            3
+        } else {
+            2 * self.worker_threads + 4
+        }
     }
 
     /// So many workers wait without a processor.
     pub(crate) fn spare_workers(&self) -> usize {
-        2
+        if self.home { 0 } else { 2 }
     }
 }
 
@@ -111,6 +121,7 @@ impl Builder {
         Builder {
             config: Config {
                 worker_threads: 1,
+                home: false,
                 max_threads: 512,
                 slice: DEFAULT_SLICE,
                 signal: libc::SIGURG,
@@ -127,7 +138,28 @@ impl Builder {
         }
     }
 
-    /// How many tasks may run at the same time.
+    /// A runtime that runs tasks on the thread that calls [`Runtime::block_on`], while it is in there.
+    ///
+    /// The future given to `block_on`, and tasks as long as none hogs, are polled by the calling thread
+    /// itself and see its thread-locals. A poll that uses its slice up is set aside, and meanwhile tasks are
+    /// polled under spare identities: tasks and timers do not starve here either. Only the future given to
+    /// `block_on` has to wait until a task's poll that began under the thread's own identity has ended. A poll that
+    /// is set aside when `block_on` returns goes on to its end in the background.
+    ///
+    /// Inside, `block_on` of any runtime panics: there is no other thread to go on meanwhile.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread().build().unwrap();
+    /// let not_send = std::rc::Rc::new(42);
+    /// assert_eq!(runtime.block_on(async { *not_send }), 42);
+    /// ```
+    pub fn new_current_thread() -> Builder {
+        let mut builder = Builder::new_multi_thread();
+        builder.config.home = true;
+        builder
+    }
+
+    /// How many tasks may run at the same time. Without effect on a current-thread runtime.
     ///
     /// Threads that are blocked in the kernel do not count: their processors move on to other threads. The
     /// default is the number of cores that this process may use.
@@ -241,6 +273,7 @@ impl Builder {
     pub fn build(&mut self) -> io::Result<Runtime> {
         let mut config = self.config.clone();
         config.worker_threads = match self.worker_threads {
+            _ if config.home => 1,
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };

@@ -48,6 +48,16 @@ pub(super) fn replace(handle: Option<Handle>) -> Option<Handle> {
     CURRENT.replace(handle)
 }
 
+/// Runs `f` with `handle` current; without, where the thread's locals are being destroyed.
+pub(super) fn with<R>(handle: Handle, f: impl FnOnce() -> R) -> R {
+    let before = CURRENT.try_with(|current| current.replace(Some(handle)));
+    let result = f();
+    if let Ok(before) = before {
+        let _ = CURRENT.try_with(|current| current.replace(before));
+    }
+    result
+}
+
 /// Is this code a future being polled: on a fiber, or by `block_on` on a plain thread?
 pub(super) fn is_polling() -> bool {
     !stack::current().is_null() || BLOCKING_ON.get()
@@ -60,9 +70,16 @@ pub(super) struct Polling {
 }
 
 impl Polling {
-    /// `None`: a plain thread that polls already, and would block what it polls.
+    /// `None`: a plain thread that polls already, or a task of a current-thread runtime, would block what it
+    /// polls.
     pub(super) fn start() -> Option<Polling> {
-        if stack::current().is_null() && BLOCKING_ON.get() {
+        // SAFETY: null, or the fiber that this code runs as, which holds a reference to its runtime.
+        let refused = match unsafe { stack::current().as_ref() } {
+            None => BLOCKING_ON.get(),
+            // SAFETY: as above.
+            Some(fiber) => unsafe { &*fiber.owner.cast::<Shared>() }.config.home,
+        };
+        if refused {
             return None;
         }
         Some(Polling {

@@ -8,6 +8,7 @@
 //! The loop body is one critical section, but for the polls, the wake-ups and the destructors in it.
 
 use super::context;
+use super::home::{self, AtTop, Drive};
 use super::processor::Processor;
 use super::shared::Shared;
 use super::sleep::{AWAKE, PARKED};
@@ -53,7 +54,7 @@ impl Life for FiberLife {
     }
 
     fn run(&self, fiber: &'static Fiber) {
-        run(fiber);
+        run(fiber, None);
     }
 
     fn stop(&self, fiber: &'static Fiber) {
@@ -85,12 +86,14 @@ enum Next {
     Fiber(&'static Fiber),
     /// Shutdown: drop tasks that are left.
     Drain,
+    /// A current-thread runtime was asleep: its root may have been woken.
+    Top,
     /// Nothing, for good.
     Retire,
 }
 
-/// The loop. Entered and left in a critical section.
-fn run(fiber: &'static Fiber) {
+/// The loop. Entered and left in a critical section. `drive` is what a home fiber runs it for (see `home`).
+pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
     loop {
         // Whoever wanted this fiber's worker gets it here: what follows is a scheduling decision.
         let was_wanted = fiber.is_wanted();
@@ -124,6 +127,25 @@ fn run(fiber: &'static Fiber) {
             // The alarm has gone off and found this critical section. The next poll needs another.
             shared.keep_slice(processor);
         }
+        if shared.config.home {
+            match home::at_top(shared, processor, drive.as_deref_mut()) {
+                AtTop::Go => {}
+                AtTop::Leave(next) => {
+                    found(shared, processor);
+                    worker.leave_for(fiber, next);
+                    continue;
+                }
+                AtTop::Poll => {
+                    found(shared, processor);
+                    let tick = processor.tick.load(Ordering::Relaxed);
+                    processor.tick.store(tick + 1, Ordering::Relaxed);
+                    let drive = drive.as_deref_mut();
+                    preemptible(fiber, || drive.into_iter().for_each(Drive::poll));
+                    continue;
+                }
+                AtTop::End => return,
+            }
+        }
         match next(shared, processor) {
             Next::Run(task) => {
                 let tick = processor.tick.load(Ordering::Relaxed);
@@ -133,8 +155,12 @@ fn run(fiber: &'static Fiber) {
             Next::Timers => wake_expired(shared, processor, fiber),
             Next::Fiber(next) => worker.leave_for(fiber, next),
             Next::Drain => preemptible(fiber, || shared.drain()),
+            Next::Top => {}
             Next::Retire => {
                 shared.retire(worker, processor);
+                if drive.is_some() {
+                    return;
+                }
             }
         }
     }
@@ -170,12 +196,12 @@ fn restore_mask(worker: &Worker) {
 fn next(shared: &Shared, processor: &Processor) -> Next {
     loop {
         if processor.due.load(Ordering::Relaxed) {
-            return found(shared, processor, Next::Timers);
+            return found_next(shared, processor, Next::Timers);
         }
         if processor.batch_turn.load(Ordering::Relaxed) {
             processor.batch_turn.store(false, Ordering::Relaxed);
             if let Some(fiber) = shared.batch.pop() {
-                return found(shared, processor, Next::Fiber(fiber));
+                return found_next(shared, processor, Next::Fiber(fiber));
             }
         }
         if shared.shutdown.has_begun() {
@@ -187,19 +213,19 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
             .is_multiple_of(GLOBAL_EVERY)
             && let Some(task) = shared.global.pop_many(0, |_| {})
         {
-            return found(shared, processor, Next::Run(task));
+            return found_next(shared, processor, Next::Run(task));
         }
         if let Some(task) = processor.queue.pop() {
-            return found(shared, processor, Next::Run(task));
+            return found_next(shared, processor, Next::Run(task));
         }
         if let Some(task) = shared.take_global(processor) {
-            return found(shared, processor, Next::Run(task));
+            return found_next(shared, processor, Next::Run(task));
         }
         if let Some(task) = steal(shared, processor) {
-            return found(shared, processor, Next::Run(task));
+            return found_next(shared, processor, Next::Run(task));
         }
         if let Some(fiber) = shared.batch.pop() {
-            return found(shared, processor, Next::Fiber(fiber));
+            return found_next(shared, processor, Next::Fiber(fiber));
         }
         park(shared, processor);
         // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
@@ -207,15 +233,23 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
             shared.rearm(processor);
         }
         shared.monitor.busy_again();
+        if shared.config.home {
+            return Next::Top;
+        }
     }
 }
 
 /// Find, step 1 (see `sleep`).
 #[inline]
-fn found(shared: &Shared, processor: &Processor, next: Next) -> Next {
+fn found(shared: &Shared, processor: &Processor) {
     if processor.searching.load(Ordering::Relaxed) {
         stop_searching(shared, processor);
     }
+}
+
+#[inline]
+fn found_next(shared: &Shared, processor: &Processor, next: Next) -> Next {
+    found(shared, processor);
     next
 }
 
@@ -269,7 +303,10 @@ fn park(shared: &Shared, processor: &Processor) {
     }
     let timers = shared.timers.shard(processor.index);
     loop {
-        if shared.anything_runnable(processor) || timers.next() <= sys::now() {
+        if shared.anything_runnable(processor)
+            || shared.is_root_woken()
+            || timers.next() <= sys::now()
+        {
             if timers.next() <= sys::now() {
                 processor.due.store(true, Ordering::SeqCst);
             }

@@ -12,6 +12,7 @@
 //!
 //! - `fiber_loop`: the loop that takes and polls tasks; it runs on fibers;
 //! - `worker`: what happens on system stacks: switching, losing and getting processors;
+//! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
 //! - `shared`: the decisions that need everything;
 //! - `sleep`: why no wake-up is lost;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
@@ -22,6 +23,7 @@ mod blocking;
 mod builder;
 mod context;
 mod fiber_loop;
+mod home;
 mod metrics;
 mod monitor;
 pub(crate) mod probe;

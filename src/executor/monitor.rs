@@ -142,7 +142,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         } else {
             state.asleep.store(true, Ordering::SeqCst);
             // Whoever became busy before the store did not poke.
-            if shared.sleep.idle.len() < shared.processors.len() {
+            if shared.sleep.idle.len() < shared.processors.len() && !shared.is_undriven() {
                 Some(look.next)
             } else {
                 look.timer
@@ -180,7 +180,10 @@ fn look(shared: &Shared, now: u64, memory: &mut Memory) -> Look {
         timer: None,
     };
     for (processor, seen) in shared.processors.iter().zip(seen.iter_mut()) {
-        if processor.retired.load(Ordering::SeqCst) || shared.sleep.idle.contains(processor.index) {
+        if processor.retired.load(Ordering::SeqCst)
+            || shared.sleep.idle.contains(processor.index)
+            || shared.is_undriven()
+        {
             seen.since = now;
             continue;
         }
@@ -264,6 +267,8 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
         return;
     }
     match sys::thread_state(worker.target.thread.load(Ordering::SeqCst)) {
+        // Its slice will end, and interrupt the call.
+        ThreadState::Blocked if shared.config.home => {}
         ThreadState::Blocked => {
             take(shared, worker);
         }
@@ -291,6 +296,10 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
 
 /// Takes a worker's processor from outside and gives it to another. The protocol is in `preempt::take`.
 fn take(shared: &Shared, worker: &Worker) {
+    if shared.config.home {
+        // There is nobody to give it to.
+        return;
+    }
     let target = &worker.target;
     let switches = target.switches.load(Ordering::SeqCst);
     let Some(fiber) = target.fiber() else {

@@ -4,6 +4,7 @@ use super::block_on;
 use super::blocking;
 use super::builder::Builder;
 use super::context;
+use super::home;
 use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
@@ -337,6 +338,9 @@ impl Handle {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _current = self.enter();
+        if self.shared.config.home {
+            return home::block_on(&self.shared, future);
+        }
         block_on::block_on(future)
     }
 

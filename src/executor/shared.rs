@@ -4,6 +4,7 @@
 use super::bits::Bits;
 use super::blocking::BlockingPool;
 use super::builder::{Config, MIN_SLICE};
+use super::home::Home;
 use super::metrics::Counters;
 use super::monitor::MonitorState;
 use super::processor::Processor;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Counters,
     pub(crate) blocking: BlockingPool,
+    pub(crate) home: Home,
 }
 
 impl Shared {
@@ -75,6 +77,7 @@ impl Shared {
             shutdown: Shutdown::new(),
             counters: Counters::default(),
             blocking: BlockingPool::new(config.max_blocking_threads, config.thread_keep_alive),
+            home: Home::new(),
             config,
         }
     }
@@ -118,6 +121,7 @@ impl Shared {
             || !processor.queue.is_empty()
             || processor.due.load(Ordering::SeqCst)
             || self.shutdown.has_begun()
+            || self.root_waits()
     }
 
     /// Is anything runnable anywhere?
@@ -351,6 +355,29 @@ impl Shared {
         }
     }
 
+    /// Gives every preempted poll back, under SCHED_IDLE if `idle`, but for a home fiber, which has no lender.
+    /// On a system stack or in a critical section.
+    pub(crate) fn give_back_all(&self, idle: bool) {
+        // Rule R5: a borrowed thread has a mask of its own, other workers have all the same.
+        let mask = self.worker(0).map_or(self.config.mask(), |worker| {
+            worker.target.mask.load(Ordering::Relaxed)
+        });
+        let mut home = None;
+        while let Some(fiber) = self.batch.pop() {
+            if fiber.is_home() {
+                home = Some(fiber);
+                continue;
+            }
+            self.counters.add(&self.counters.given_back);
+            // SAFETY: out of the queue it is ours.
+            unsafe { fiber.give_back(mask, idle) };
+        }
+        if let Some(home) = home {
+            // SAFETY: as above.
+            unsafe { self.batch.push_back(home) };
+        }
+    }
+
     /// A fiber was put into `spare_fibers`. Rule R1 holds: this may be a park stack.
     pub(crate) fn fiber_available(&self) {
         self.supplied.fetch_add(1, Ordering::SeqCst);
@@ -364,6 +391,9 @@ impl Shared {
 
     /// Takes a spare fiber, and asks for more where few are left.
     pub(crate) fn take_spare_fiber(&self) -> Option<&'static Fiber> {
+        if let Some(home) = self.take_home() {
+            return Some(home);
+        }
         let fiber = self.spare_fibers.pop();
         if self.spare_fibers.len() < self.config.low_fibers() {
             self.supply.ask();

@@ -11,6 +11,7 @@
 //!
 //! Every count below is waited for on one futex word, which each of them moves.
 
+use super::home;
 use super::shared::Shared;
 use super::supply;
 use crate::preempt::Critical;
@@ -60,6 +61,11 @@ impl Shutdown {
     #[inline]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
     }
 
     /// Have all processors retired?
@@ -185,9 +191,13 @@ pub(crate) fn run(
         shutdown.workers_may_end()
             && shutdown.workers_ended.load(Ordering::SeqCst) >= shared.supply.worker_count()
     };
-    let mut in_time = shutdown.wait_until(deadline, workers_ended);
-    if !in_time {
-        shutdown.abandoned.store(true, Ordering::SeqCst);
+    let mut in_time = if shared.config.home && !shutdown.workers_may_end() {
+        home::shut_down(shared, deadline)
+    } else {
+        shutdown.wait_until(deadline, workers_ended)
+    };
+    if !in_time && !shared.config.home {
+        shutdown.abandon();
         let until = sys::now() + ABANDON;
         while !in_time && sys::now() < until {
             for worker in shared.all_workers() {
@@ -198,7 +208,7 @@ pub(crate) fn run(
             in_time = shutdown.wait_until(Some(sys::now() + 2_000_000), workers_ended);
         }
     }
-    if !in_time {
+    if !in_time && !shared.config.home {
         // What no signal reaches stays on its worker, which runs nothing else any more.
         shared
             .all_workers()
@@ -275,7 +285,11 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
     // Every processor starts as one without a worker. (Critical: a task may build a runtime.)
     for processor in &shared.processors {
         let _critical = Critical::enter();
-        shared.hand_over(processor);
+        if shared.config.home {
+            home::park(shared, processor);
+        } else {
+            shared.hand_over(processor);
+        }
     }
     shared.counters.hand_overs.store(0, Ordering::Relaxed);
     match started {

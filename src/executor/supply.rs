@@ -5,6 +5,7 @@
 //! its lender (rule R7). It is apart from the monitor for just that reason: the monitor must never wait.
 
 use super::fiber_loop::FiberLife;
+use super::home;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::preempt::Critical;
@@ -216,6 +217,9 @@ fn fill(shared: &Arc<Shared>) -> io::Result<()> {
 /// up, and allocates, is needed to go on. On an error, what was made is to be shut down by the caller.
 pub(crate) fn stock(shared: &Arc<Shared>) -> io::Result<()> {
     make_fibers(shared, shared.config.high_fibers())?;
+    if shared.config.home {
+        return home::make(shared);
+    }
     let workers = shared.config.worker_threads + shared.config.spare_workers();
     for _ in 0..workers {
         make_worker(shared)?;

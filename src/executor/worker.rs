@@ -209,6 +209,10 @@ impl Worker {
     fn publish(&self, fiber: &'static Fiber, goes: Goes) {
         let shared = self.shared();
         fiber.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
+        if fiber.is_home() && matches!(goes, Goes::Spare) {
+            shared.home.put(fiber);
+            return;
+        }
         // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here.
         unsafe {
             match goes {
@@ -273,13 +277,10 @@ impl Worker {
         loop {
             let tasks = processor.due.load(Ordering::SeqCst)
                 || !processor.queue.is_empty()
-                || !shared.global.is_empty();
+                || !shared.global.is_empty()
+                || shared.root_waits();
             if shared.shutdown.is_abandoned() {
-                while let Some(fiber) = shared.batch.pop() {
-                    shared.counters.add(&shared.counters.given_back);
-                    // SAFETY: out of the queue it is ours.
-                    unsafe { fiber.give_back(shared.config.mask(), true) };
-                }
+                shared.give_back_all(true);
             }
             if !tasks && let Some(next) = shared.batch.pop() {
                 self.switch(processor, None, New::Preempted(next));
@@ -394,6 +395,43 @@ impl Worker {
     }
 }
 
+/// The worker of a current-thread runtime (see `home`).
+impl Worker {
+    /// The calling thread, which runs as `home`, is this worker from here on.
+    #[track_caller]
+    pub(super) fn adopt(&self, home: &'static Fiber) {
+        let target = &self.target;
+        target
+            .thread_pointer
+            .store(arch::thread_pointer(), Ordering::SeqCst);
+        target
+            .system_stack
+            .store(home.system_stack(), Ordering::SeqCst);
+        setxid::wrap();
+        // SAFETY: the worker lives as long as its runtime, and is released by this thread before.
+        let registered = unsafe { &*std::ptr::from_ref(target) };
+        let config = &self.shared().config;
+        if let Err(error) = registered.register(config.signal, config.async_preempt) {
+            fatal!("{error}");
+        }
+        home.adopt();
+        home.worker.store(self.argument(), Ordering::Relaxed);
+        target
+            .fiber
+            .store(std::ptr::from_ref(home).cast_mut(), Ordering::SeqCst);
+    }
+
+    /// Undoes [`adopt`](Self::adopt), on the same thread, without a processor.
+    pub(super) fn release(&self, home: &'static Fiber) {
+        self.detach();
+        home.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
+        // Signals that are pending find a worker without a fiber.
+        sys::sigmask(Some(self.target.mask.load(Ordering::Relaxed)));
+        self.target.unregister();
+        home.release();
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         let stack = self.target.signal_stack;
@@ -419,7 +457,16 @@ unsafe extern "sysv64" fn switch_to_next(argument: *mut ()) -> ! {
         fatal!("worker {} was to switch to no fiber", worker.index)
     };
     match worker.processor() {
-        Some(processor) => worker.switch(processor, Some((old, Goes::Spare)), New::Preempted(next)),
+        Some(processor) => {
+            // A home fiber that is free takes tasks; all others come out of `batch`.
+            let is_free = next.is_home() && next.preemptions.load(Ordering::Relaxed) == 0;
+            let new = if is_free {
+                New::Spare(next)
+            } else {
+                New::Preempted(next)
+            };
+            worker.switch(processor, Some((old, Goes::Spare)), new)
+        }
         None => fatal!(
             "worker {} lost its processor in a critical section",
             worker.index
@@ -444,7 +491,7 @@ unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
     let worker = unsafe { Worker::of(argument) };
     let shared = worker.shared();
     let fiber = worker.detach();
-    if shared.shutdown.is_abandoned() {
+    if shared.shutdown.is_abandoned() && !fiber.is_home() {
         // Shutdown waits no longer: the lender goes on with it, at the kernel's leisure.
         worker.keep_signal_stack(fiber);
         shared.counters.add(&shared.counters.given_back);
@@ -485,7 +532,8 @@ unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
     let tasks = processor.due.load(Ordering::SeqCst)
         || !processor.queue.is_empty()
         || !shared.global.is_empty()
-        || shared.shutdown.has_begun();
+        || shared.shutdown.has_begun()
+        || shared.root_waits();
     if tasks && let Some(spare) = shared.take_spare_fiber() {
         worker.note_preemption(fiber);
         worker.switch(processor, Some((fiber, goes)), New::Spare(spare));
@@ -578,8 +626,11 @@ impl Actions for WorkerActions {
         }
     }
 
-    fn blocked(&self, target: &Target) {
+    fn blocked(&self, target: &Target) -> bool {
         let worker = worker_of(target);
+        if worker.shared().config.home {
+            return false;
+        }
         let held = target.processor.release();
         // R6: the next signal would only interrupt the call again.
         target.arm(u64::MAX);
@@ -587,6 +638,7 @@ impl Actions for WorkerActions {
         if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
             worker.shared().hand_over(processor);
         }
+        true
     }
 
     fn ids_changed(&self, target: &Target) {
@@ -615,6 +667,10 @@ pub(crate) fn before_blocking() {
         return;
     };
     let worker = worker_of(target);
+    if worker.shared().config.home {
+        // There is nobody to give it to; the call is interrupted when the slice ends.
+        return;
+    }
     let held = target.processor.release();
     target.arm(u64::MAX);
     // SAFETY: 0, or the address of one of this runtime's processors.

@@ -12,7 +12,7 @@
 //! | an instruction of `async_preempt` | asks again soon |
 //! | another handler running, or a changed signal mask | counts it; the monitor takes the processor if it lasts |
 //! | `critical > 0` | leaves the guard word poisoned: the end of the section gives way |
-//! | a blocking system call, interrupted | gives up the processor, not the fiber |
+//! | a blocking system call, interrupted | gives up the processor, not the fiber; injects where nobody could take it |
 //! | anything else | injects `async_preempt` |
 //!
 //! Whether anybody wants the worker at all is asked of the executor only where something could be done about it.
@@ -277,11 +277,16 @@ fn respond(target: &'static Target, frame: &mut SignalFrame<'_>) {
     }
     target.stuck.store(0, Ordering::Relaxed);
     if frame.syscall() == arch::Syscall::Interrupted {
-        target.refuse(Refusal::Syscall);
-        if holds {
-            actions.blocked(target);
+        if !holds {
+            target.refuse(Refusal::Syscall);
+            return;
         }
-        return;
+        if actions.blocked(target) {
+            target.refuse(Refusal::Syscall);
+            return;
+        }
+        // Suspended like any other code, it makes the call again when it is resumed, or learns that it was
+        // interrupted.
     }
     let Some(area) = fiber.preempt_area(frame.sp()) else {
         target.refuse(Refusal::Trampoline);

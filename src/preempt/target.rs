@@ -39,7 +39,8 @@ pub(crate) trait Actions: Sync + std::fmt::Debug {
     /// Ask again soon: the request could not be honoured just now. In the handler.
     fn retry(&self, target: &Target);
     /// The worker is blocked in the kernel: its processor may go. In the handler, outside critical sections.
-    fn blocked(&self, target: &Target);
+    /// False: there is nobody to take it, so the call is to be interrupted.
+    fn blocked(&self, target: &Target) -> bool;
     /// An id of the process was changed (rule R9). In a handler.
     fn ids_changed(&self, target: &Target);
     /// Give way: suspend the current fiber, whose `critical` is 1, and return when it is resumed.
@@ -185,6 +186,8 @@ impl Target {
                 )
             })?;
         self.slot.store(slot, Ordering::SeqCst);
+        self.armed.store(u64::MAX, Ordering::SeqCst);
+        self.stuck.store(0, Ordering::Relaxed);
         TABLE[slot]
             .thread
             .store(self.thread.load(Ordering::SeqCst), Ordering::SeqCst);

@@ -39,7 +39,7 @@ pub(crate) fn current() -> *const Fiber {
     CURRENT.get()
 }
 
-/// Marks the calling thread's identity as this fiber's, for good.
+/// Marks the calling thread's identity as this fiber's, or no fiber's.
 pub(super) fn set_current(fiber: *const Fiber) {
     CURRENT.set(fiber);
 }
@@ -153,6 +153,49 @@ impl Fiber {
                 credentials: UnsafeCell::new(Credentials::new()),
             },
             map,
+        }
+    }
+
+    /// The home fiber of a runtime that borrows the threads which call it: see `executor::home`. It has no
+    /// stack or identity of its own; a thread [lends it](Self::adopt) both for a while.
+    pub(crate) fn new_home(
+        owner: *const (),
+        life: &'static dyn super::identity::Life,
+    ) -> std::io::Result<Fiber> {
+        let fiber = Fiber::new(Map::for_home()?, owner, life);
+        fiber.lender.outside.store(false, Ordering::Relaxed);
+        Ok(fiber)
+    }
+
+    /// Is it a home fiber? It has no lender, and is never given back.
+    #[inline]
+    pub(crate) fn is_home(&self) -> bool {
+        self.map.is_home()
+    }
+
+    /// The calling thread is this home fiber from here on, critical, with its own stack and identity.
+    pub(crate) fn adopt(&'static self) {
+        self.thread_pointer
+            .store(arch::thread_pointer(), Ordering::Relaxed);
+        set_current(self);
+    }
+
+    /// Undoes [`adopt`](Self::adopt), on the same thread.
+    pub(crate) fn release(&'static self) {
+        set_current(std::ptr::null());
+    }
+
+    /// The upper end of a home fiber's system stack.
+    pub(crate) fn system_stack(&self) -> usize {
+        self.map.park.high
+    }
+
+    /// The signal stack that came with the fiber.
+    pub(crate) fn own_signal_stack(&self) -> SignalStack {
+        SignalStack {
+            ss_sp: self.map.signal.low as *mut libc::c_void,
+            ss_flags: 0,
+            ss_size: self.map.signal.size(),
         }
     }
 

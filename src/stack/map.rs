@@ -30,6 +30,11 @@ const PARK: usize = 32 * 1024;
 const PREEMPT: usize = 64 * 1024;
 /// Room above the kernel's own frame for handlers, ours and the application's.
 const SIGNAL: usize = 64 * 1024;
+/// Room for the scheduler, whose frames are small, and for a foreign handler on top of it.
+const SYSTEM: usize = 64 * 1024;
+
+/// The stack of a thread that we have not made: no address is below it.
+const UNKNOWN: Region = Region { low: 0, high: 0 };
 
 /// A stack inside a [`Map`]: from `low`, its guard page excluded, up to `high`.
 #[derive(Clone, Copy, Debug)]
@@ -66,35 +71,35 @@ unsafe impl Send for Map {}
 impl Map {
     /// Reserves a fiber's memory with `stack_size` bytes, rounded up to pages, for its own stack.
     pub(crate) fn new(stack_size: usize) -> io::Result<Map> {
-        let stack_size = stack_size.next_multiple_of(PAGE);
-        let sizes = [signal_size(), PARK, PREEMPT, stack_size];
-        let size = sizes.iter().map(|size| size + PAGE).sum();
-        let base = sys::map(size).map_err(|error| cannot_reserve(error, size))?;
-        let mut low = base as usize;
-        let mut regions = [Region { low: 0, high: 0 }; 4];
-        for (region, size) in regions.iter_mut().zip(sizes) {
-            *region = Region {
-                low: low + PAGE,
-                high: low + PAGE + size,
-            };
-            low = region.high;
-        }
-        let [signal, park, preempt, stack] = regions;
-        let map = Map {
+        let (base, size, [signal, park, preempt, stack]) =
+            reserve([signal_size(), PARK, PREEMPT, stack_size])?;
+        Ok(Map {
             base,
             size,
             stack,
             preempt,
             park,
             signal,
-        };
-        for region in regions {
-            // SAFETY: the page below each region is part of the mapping that was just made, and unused.
-            unsafe { install_guard((region.low - PAGE) as *mut u8) }.map_err(|error| {
-                error.with("cannot protect a fiber's guard page (raise vm.max_map_count)")
-            })?;
-        }
-        Ok(map)
+        })
+    }
+
+    /// The same for a thread that becomes a fiber: it has a stack, of which we know nothing, and no lender. What
+    /// is the lender's park stack elsewhere is the system stack that its worker needs.
+    pub(crate) fn for_home() -> io::Result<Map> {
+        let (base, size, [signal, park, preempt]) = reserve([signal_size(), SYSTEM, PREEMPT])?;
+        Ok(Map {
+            base,
+            size,
+            stack: UNKNOWN,
+            preempt,
+            park,
+            signal,
+        })
+    }
+
+    /// Was it made by [`for_home`](Self::for_home)?
+    pub(crate) fn is_home(&self) -> bool {
+        self.stack.high == UNKNOWN.high
     }
 
     /// Gives back the pages of the fiber's own stack below `sp`, but for `keep` bytes (rule R4).
@@ -118,6 +123,34 @@ impl Map {
             };
         }
     }
+}
+
+/// Reserves regions of at least these sizes, lowest first, with a guard page below each.
+fn reserve<const COUNT: usize>(
+    sizes: [usize; COUNT],
+) -> io::Result<(*mut u8, usize, [Region; COUNT])> {
+    let sizes = sizes.map(|size| size.next_multiple_of(PAGE));
+    let size = sizes.iter().map(|size| size + PAGE).sum();
+    let base = sys::map(size).map_err(|error| cannot_reserve(error, size))?;
+    let mut low = base as usize;
+    let regions = sizes.map(|size| {
+        let region = Region {
+            low: low + PAGE,
+            high: low + PAGE + size,
+        };
+        low = region.high;
+        region
+    });
+    for region in &regions {
+        // SAFETY: the page below each region is part of the mapping that was just made, and unused.
+        let guarded = unsafe { install_guard((region.low - PAGE) as *mut u8) };
+        if let Err(error) = guarded {
+            // SAFETY: mapped above, and nobody has got it.
+            unsafe { sys::unmap(base, size) };
+            return Err(error.with("cannot protect a fiber's guard page (raise vm.max_map_count)"));
+        }
+    }
+    Ok((base, size, regions))
 }
 
 /// The bytes below a stack pointer that leaf functions may use without moving it.

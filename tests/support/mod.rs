@@ -51,3 +51,4 @@ pub mod isolated;
 pub mod pressure;
 pub mod registers;
 pub mod load;
+pub mod current_thread;

@@ -1,0 +1,145 @@
+//! How current-thread runtimes, and calls of `block_on`, end: preempted polls are finished, tasks dropped, panics
+//! passed on.
+
+mod support;
+
+use preemptive::runtime::{Handle, Runtime};
+use preemptive::task::yield_now;
+use preemptive::time::Duration;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use support::current_thread::{LONG, detach, runtime, spin_until};
+
+/// Starts two polls that go on until `stop`, on other identities than the calling thread's own, and so are set
+/// aside when this returns.
+async fn start_hogs(stop: &Arc<AtomicBool>, at_end: impl Fn() + Clone + Send + 'static) {
+    let home = thread::current().id();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let mut is_started = false;
+    while !is_started {
+        let (begun, stop, at_end) = (begun.clone(), stop.clone(), at_end.clone());
+        // While this occupies the thread's own identity, the two cannot get it.
+        let occupant = preemptive::spawn(async move {
+            if thread::current().id() != home {
+                return false;
+            }
+            for _ in 0..2 {
+                let (begun, stop, at_end) = (begun.clone(), stop.clone(), at_end.clone());
+                detach(async move {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    spin_until(|| stop.load(Ordering::Relaxed));
+                    at_end();
+                });
+            }
+            spin_until(|| begun.load(Ordering::Relaxed) == 2);
+            true
+        });
+        is_started = occupant.await.unwrap();
+    }
+}
+
+#[test]
+fn a_poll_set_aside_when_block_on_returns_is_finished_by_its_lender() {
+    let runtime = runtime();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = mpsc::channel();
+    runtime.block_on(start_hogs(&stop, move || sender.send(()).unwrap()));
+    assert_eq!(runtime.metrics().given_back(), 2);
+    stop.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        receiver.recv_timeout(LONG).unwrap();
+    }
+    runtime.block_on(async { yield_now().await });
+}
+
+#[test]
+fn dropping_the_runtime_ends_preempted_polls_and_drops_tasks_where_it_is_current() {
+    struct Dropped(Arc<AtomicUsize>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            assert!(Handle::try_current().is_ok());
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let runtime = runtime();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    runtime.block_on(async {
+        for _ in 0..10 {
+            let guard = Dropped(dropped.clone());
+            detach(async move {
+                let _guard = guard;
+                std::future::pending::<()>().await;
+            });
+        }
+        let guard = Arc::new(Dropped(dropped.clone()));
+        start_hogs(&stop, move || drop(guard.clone())).await;
+    });
+    // Never polled.
+    let guard = Dropped(dropped.clone());
+    drop(runtime.spawn(async move { drop(guard) }));
+    stop.store(true, Ordering::Relaxed);
+    drop(runtime);
+    assert_eq!(dropped.load(Ordering::SeqCst), 12);
+    assert!(Handle::try_current().is_err());
+}
+
+#[test]
+fn shutdown_timeout_leaves_a_poll_that_does_not_end() {
+    let runtime = runtime();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = mpsc::channel();
+    runtime.block_on(start_hogs(&stop, move || sender.send(()).unwrap()));
+    runtime.shutdown_timeout(Duration::from_millis(20));
+    stop.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        receiver.recv_timeout(LONG).unwrap();
+    }
+}
+
+#[test]
+fn a_runtime_in_a_thread_local_ends_with_its_thread() {
+    thread_local! {
+        static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    }
+    let ended = Arc::new(());
+    let watched = ended.clone();
+    thread::spawn(move || {
+        RUNTIME.with_borrow_mut(|slot| *slot = Some(runtime()));
+        // The runtime's own thread-locals come later, and are destroyed first.
+        RUNTIME.with_borrow(|slot| {
+            let runtime = slot.as_ref().unwrap();
+            drop(runtime.spawn(async move {
+                let _watched = watched;
+                std::future::pending::<()>().await;
+            }));
+            runtime.block_on(async { yield_now().await });
+        });
+    })
+    .join()
+    .unwrap();
+    assert_eq!(Arc::strong_count(&ended), 1);
+}
+
+#[test]
+fn a_panic_of_the_root_comes_out_of_block_on_and_the_runtime_goes_on() {
+    let runtime = runtime();
+    for _ in 0..20 {
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                yield_now().await;
+                panic!("root");
+            })
+        }));
+        assert_eq!(*panic.unwrap_err().downcast::<&str>().unwrap(), "root");
+        assert_eq!(
+            runtime
+                .block_on(async { preemptive::spawn(async { 1 }).await })
+                .unwrap(),
+            1
+        );
+    }
+}
