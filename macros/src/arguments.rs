@@ -129,11 +129,11 @@ fn parse_one(
 fn check_flavor(text: &str) -> Result<(), String> {
     match text {
         "multi_thread" => Ok(()),
-        "current_thread" => Err("the multi-thread flavour is the only one offered: \
-             leave `flavor` out, with `worker_threads = 1` for a single worker"
+        "current_thread" => Err("the attributes build multi-thread runtimes only: \
+             use `runtime::Builder::new_current_thread` and `block_on`"
             .to_owned()),
         _ => Err(format!(
-            "unknown flavour `{text}`: the only one offered is `multi_thread`"
+            "unknown flavour `{text}`: the attributes know `multi_thread` only"
         )),
     }
 }

@@ -34,7 +34,7 @@ use crate::expand::{Attribute, expand};
 /// | `worker_threads` | an integer, 1 or more | how many threads run tasks |
 /// | `time_slice` | a string: a whole number, then `us`, `µs`, `ms` or `s`; from `"50us"` to `"10s"` | how long a task runs before another one may have its worker |
 /// | `crate` | a string: a path | where the `preemptive` crate is, if not at `::preemptive` |
-/// | `flavor` | `"multi_thread"` | nothing: there is no other flavour; it is accepted so that Tokio's attribute can be kept |
+/// | `flavor` | `"multi_thread"` | nothing: the attributes build no other flavour; it is accepted so that Tokio's attribute can be kept |
 ///
 /// ```
 /// #[preemptive::main(worker_threads = 2, time_slice = "500us")]
@@ -119,7 +119,7 @@ use crate::expand::{Attribute, expand};
 /// async fn main() {}
 /// ```
 ///
-/// The flavour is Tokio's other one:
+/// The flavour is the other one, which `runtime::Builder::new_current_thread` builds:
 ///
 /// ```compile_fail
 /// #[preemptive::main(flavor = "current_thread")]

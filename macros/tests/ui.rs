@@ -171,13 +171,13 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "current_thread",
         "#[preemptive::main(flavor = «\"current_thread\"»)]\nasync fn main() {}",
-        "the multi-thread flavour is the only one offered: leave `flavor` out, with \
-         `worker_threads = 1` for a single worker",
+        "the attributes build multi-thread runtimes only: use \
+         `runtime::Builder::new_current_thread` and `block_on`",
     ),
     (
         "flavor_unknown",
         "#[preemptive::main(flavor = «\"local\"»)]\nasync fn main() {}",
-        "unknown flavour `local`: the only one offered is `multi_thread`",
+        "unknown flavour `local`: the attributes know `multi_thread` only",
     ),
     (
         "crate_bare",
