@@ -443,7 +443,7 @@ pub(crate) fn sleep(duration: Duration) {
 }
 
 /// Who a kernel thread is: real, effective and saved ids, and the supplementary groups.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     user: [u32; 3],
     group: [u32; 3],

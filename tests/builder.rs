@@ -148,6 +148,9 @@ fn limit(what: libc::__rlimit_resource_t, value: u64) {
     }
 }
 
+/// malloc does not map an arena for every few threads.
+const ONE_ARENA: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
+
 /// Builds until it fails `times` times under what `restrict` has done; then checks what is left.
 fn fails_cleanly(times: usize, build: impl Fn() -> std::io::Result<Runtime>, words: &[&str]) {
     let settled = || wait_until("the threads have gone", || threads() <= 2);
@@ -173,7 +176,7 @@ fn fails_cleanly(times: usize, build: impl Fn() -> std::io::Result<Runtime>, wor
 #[test]
 fn no_memory_for_stacks_is_an_error_that_leaves_nothing_behind() {
     let name = "no_memory_for_stacks_is_an_error_that_leaves_nothing_behind";
-    isolated::run(name, || {
+    isolated::run_with(name, &ONE_ARENA, LONG, || {
         drop(Runtime::new().unwrap());
         // Address space for less than one stack, then for a few of them.
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -201,7 +204,7 @@ fn no_memory_for_stacks_is_an_error_that_leaves_nothing_behind() {
 #[test]
 fn too_many_threads_are_an_error_that_leaves_nothing_behind() {
     let name = "too_many_threads_are_an_error_that_leaves_nothing_behind";
-    isolated::run(name, || {
+    isolated::run_with(name, &ONE_ARENA, LONG, || {
         // The limit holds for users other than root: become one that has no other processes.
         // SAFETY: plain system calls, before any other thread than the harness's exists.
         let became = unsafe {

@@ -27,7 +27,7 @@ fn the_holder_of_the_only_malloc_arena_is_preempted_and_nobody_hangs() {
                 let hogs = Hogs::start(&runtime, 1);
                 let tasks = (1..=12_u64).map(|seed| {
                     runtime.spawn(async move {
-                        let mut random = Random(seed * 0x9e37_79b9_7f4a_7c15);
+                        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                         let mut blocks: Vec<(*mut u8, usize)> = Vec::new();
                         under_preemption(400, || {
                             // Beyond what thread caches hold, short of what is mapped apart.

@@ -9,7 +9,7 @@ use super::home;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::preempt::Critical;
-use crate::stack::{Fiber, publish_ids};
+use crate::stack::{Fiber, publish_ids, setxid_count};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex};
 use crate::sys;
@@ -20,6 +20,35 @@ use std::thread;
 const KEPT_STACK: usize = 64 * 1024;
 /// How often spare fibers' stacks are trimmed, in nanoseconds, while they are used.
 const TRIM_EVERY: u64 = 1_000_000_000;
+
+/// How often lenders are told the process's ids while those change, in nanoseconds; and how long they must have
+/// stayed the same.
+const IDS_EVERY: u64 = 5_000_000;
+const IDS_SETTLE: u64 = 100_000_000;
+
+/// Whether the process's ids change at present; see `preempt::setxid`.
+#[derive(Debug, Default)]
+struct Ids {
+    count: usize,
+    until: u64,
+}
+
+impl Ids {
+    fn are_unsettled(&mut self) -> bool {
+        let count = setxid_count();
+        if count == 0 {
+            return false;
+        }
+        let now = sys::now();
+        if count != self.count {
+            *self = Ids {
+                count,
+                until: now + IDS_SETTLE,
+            };
+        }
+        now < self.until
+    }
+}
 
 /// See the module's head.
 #[derive(Debug)]
@@ -36,8 +65,6 @@ pub(crate) struct Supply {
     starting: AtomicUsize,
     /// Workers that were made and have not come to their system stacks.
     starting_workers: AtomicUsize,
-    /// The user's or group's id of the process has changed: lenders may have missed it.
-    ids_changed: AtomicBool,
     /// Fibers that there are.
     pub(crate) fiber_count: AtomicUsize,
     /// A shortage has been reported.
@@ -55,7 +82,6 @@ impl Supply {
             workers: AtomicUsize::new(0),
             starting: AtomicUsize::new(0),
             starting_workers: AtomicUsize::new(0),
-            ids_changed: AtomicBool::new(false),
             fiber_count: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             ends: AtomicBool::new(false),
@@ -77,12 +103,6 @@ impl Supply {
     /// A new worker is about to become spare. On its system stack.
     pub(crate) fn worker_started(&self) {
         self.starting_workers.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// Somebody changed the process's ids; see `preempt::setxid`. Async-signal-safe.
-    pub(crate) fn ids_changed(&self) {
-        self.ids_changed.store(true, Ordering::SeqCst);
-        self.ask();
     }
 
     /// Workers ever made.
@@ -166,7 +186,10 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         worker = Box::into_raw(Box::new(Worker::new(shared, index)?));
         slot.store(worker, Ordering::SeqCst);
     }
-    shared.supply.starting_workers.fetch_add(1, Ordering::SeqCst);
+    shared
+        .supply
+        .starting_workers
+        .fetch_add(1, Ordering::SeqCst);
     let arc = Arc::clone(shared);
     // SAFETY: it lives until `Shared` frees it, after its thread has ended.
     let borrowed: &'static Worker = unsafe { &*worker };
@@ -184,7 +207,10 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         }
         // The worker stays in its place, for the next attempt.
         Err(error) => {
-            shared.supply.starting_workers.fetch_sub(1, Ordering::SeqCst);
+            shared
+                .supply
+                .starting_workers
+                .fetch_sub(1, Ordering::SeqCst);
             Err(io::Error::new(
                 error.kind(),
                 format!(
@@ -236,10 +262,14 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut trimmed = sys::now();
     let mut polls_trimmed = 0;
     let mut pause = 1_000_000;
+    let mut ids = Ids::default();
     loop {
         // An idle runtime sleeps without a timeout: nothing has been used since the last trim.
         let polls = shared.polls();
-        let until = (polls != polls_trimmed).then(|| sys::now() + TRIM_EVERY);
+        let until = match ids.are_unsettled() {
+            true => Some(sys::now() + IDS_EVERY),
+            false => (polls != polls_trimmed).then(|| sys::now() + TRIM_EVERY),
+        };
         while supply.asked.load(Ordering::SeqCst) == 0 {
             sys::futex_wait(&supply.asked, 0, until);
             if until.is_some_and(|until| sys::now() >= until) {
@@ -250,10 +280,12 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             return;
         }
         supply.asked.store(0, Ordering::SeqCst);
-        if supply.ids_changed.swap(false, Ordering::SeqCst) {
-            // glibc reaches this thread always, so its ids are the process's.
+        if ids.are_unsettled() {
+            // glibc reaches this thread always, so its ids are the process's, sooner or later.
             publish_ids();
-            lock(&supply.fibers).iter().for_each(|fiber| fiber.sync_ids());
+            lock(&supply.fibers)
+                .iter()
+                .for_each(|fiber| fiber.sync_ids());
         }
         match fill(shared) {
             Ok(()) => pause = 1_000_000,

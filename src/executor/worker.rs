@@ -251,12 +251,7 @@ impl Worker {
     }
 
     /// From `old`, if any, to `new`: a preempted poll, or a spare fiber that takes tasks.
-    fn switch(
-        &self,
-        processor: &Processor,
-        old: Option<(&'static Fiber, Goes)>,
-        new: New,
-    ) -> ! {
+    fn switch(&self, processor: &Processor, old: Option<(&'static Fiber, Goes)>, new: New) -> ! {
         let (new, resumed) = match new {
             New::Preempted(fiber) => (fiber, Some(fiber)),
             New::Spare(fiber) => (fiber, None),
@@ -543,7 +538,11 @@ unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         && let Some(next) = shared.batch.pop()
     {
         worker.note_preemption(fiber);
-        worker.switch(processor, Some((fiber, Goes::BatchBack)), New::Preempted(next));
+        worker.switch(
+            processor,
+            Some((fiber, Goes::BatchBack)),
+            New::Preempted(next),
+        );
     }
     // Whoever waited has been served elsewhere.
     let was_task = processor.runs_tasks.load(Ordering::Relaxed);
@@ -642,7 +641,7 @@ impl Actions for WorkerActions {
     }
 
     fn ids_changed(&self, target: &Target) {
-        worker_of(target).shared().supply.ids_changed();
+        worker_of(target).shared().supply.ask();
     }
 
     fn suspend(&self, fiber: &'static Fiber, how: How) {

@@ -7,7 +7,8 @@
 //!
 //! glibc never signals the calling identity, so the lender of a task that calls setuid keeps its old ids. The
 //! supplier, a thread that glibc always reaches, then publishes the process's ids and has every waiting lender
-//! take them over; and whoever gives a fiber back hands its own ids over with it.
+//! take them over, until no thread has changed its ids for a while (glibc may have reached a worker before the
+//! supplier); and whoever gives a fiber back hands its own ids over with it.
 
 use super::target::by_thread;
 use crate::arch;
@@ -63,6 +64,7 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
     let Some(target) = by_thread() else {
         // A plain thread, or a waiting lender: the loaded identity is its own.
         call_original(pointer);
+        stack::note_setxid();
         return;
     };
     // SAFETY: the worker's own identity is loaded by nobody but this kernel thread; a signal handler is not

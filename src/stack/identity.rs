@@ -29,7 +29,7 @@ use super::fiber::{Fiber, set_current};
 use super::map::Map;
 use crate::arch;
 use crate::fatal::fatal;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sys::{self, Credentials};
 use std::io;
 
@@ -40,16 +40,17 @@ const CREDENTIALS: u32 = 2;
 /// Signals that a lender never blocks: glibc's cancel (32) and setxid (33).
 const GLIBC_SIGNALS: u64 = 1 << (32 - 1) | 1 << (33 - 1);
 
-/// Was any id of this process changed since it had a runtime? Set by `preempt::setxid`.
-static SETXID: AtomicBool = AtomicBool::new(false);
+/// How often a thread of this process has changed its ids, at the request of another. See `preempt::setxid`.
+static SETXID: AtomicUsize = AtomicUsize::new(0);
 
-/// An id of this process was changed. Async-signal-safe.
+/// The calling thread has changed its ids. Async-signal-safe.
 pub(crate) fn note_setxid() {
-    SETXID.store(true, Ordering::SeqCst);
+    SETXID.fetch_add(1, Ordering::SeqCst);
 }
 
-fn setxid_was_called() -> bool {
-    SETXID.load(Ordering::Relaxed)
+/// How often [`note_setxid`] was called.
+pub(crate) fn setxid_count() -> usize {
+    SETXID.load(Ordering::SeqCst)
 }
 
 /// What a fiber does with its life; the executor implements it.
@@ -96,7 +97,7 @@ impl Fiber {
         self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.lender.mask.store(mask, Ordering::Relaxed);
         self.lender.idle.store(idle, Ordering::Relaxed);
-        if setxid_was_called() {
+        if setxid_count() > 0 {
             // SAFETY: the lender reads it after the word, which only the fiber's owner sets.
             unsafe { (*self.lender.credentials.get()).read() };
             self.lender.takes_ids.store(true, Ordering::Relaxed);
@@ -132,10 +133,12 @@ impl Fiber {
     /// Makes the lender take the ids over that were published last, if it waits (rule R9). One that does not is an
     /// ordinary thread, which glibc reaches.
     pub(crate) fn sync_ids(&self) {
-        let lent_to_ids =
-            self.lender
-                .word
-                .compare_exchange(LENT, CREDENTIALS, Ordering::AcqRel, Ordering::Relaxed);
+        let lent_to_ids = self.lender.word.compare_exchange(
+            LENT,
+            CREDENTIALS,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
         if lent_to_ids.is_ok() {
             sys::futex_wake(&self.lender.word, 1);
         }
@@ -166,11 +169,15 @@ impl Fiber {
 /// The ids that were published last; leaked, for a process changes its ids a few times at most.
 static IDS: AtomicPtr<Credentials> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Publishes the calling thread's ids for lenders to take over. Allocates.
+/// Publishes the calling thread's ids for lenders to take over, if they are others than before. Allocates.
 pub(crate) fn publish_ids() {
     let mut ids = Box::new(Credentials::new());
     ids.read();
-    IDS.store(Box::leak(ids), Ordering::Release);
+    // SAFETY: null, or leaked below.
+    let last = unsafe { IDS.load(Ordering::Acquire).as_ref() };
+    if last != Some(&*ids) {
+        IDS.store(Box::leak(ids), Ordering::Release);
+    }
 }
 
 fn start_lender(fiber: &'static Fiber) -> io::Result<()> {

@@ -11,6 +11,6 @@ mod map;
 mod queue;
 
 pub(crate) use fiber::{Fiber, current};
-pub(crate) use identity::{Life, note_setxid, publish_ids};
+pub(crate) use identity::{Life, note_setxid, publish_ids, setxid_count};
 pub(crate) use map::signal_size;
 pub(crate) use queue::FiberQueue;

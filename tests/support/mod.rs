@@ -46,9 +46,9 @@ unsafe impl GlobalAlloc for StrictAllocator {
 
 #[global_allocator]
 static ALLOCATOR: StrictAllocator = StrictAllocator;
+pub mod current_thread;
 pub mod hostile;
 pub mod isolated;
+pub mod load;
 pub mod pressure;
 pub mod registers;
-pub mod load;
-pub mod current_thread;
