@@ -32,7 +32,7 @@ fn a_panic_ends_in_its_task_and_the_joiner_gets_it() {
             panic_any(number);
         });
         // The output's type is `!`-like; what comes is the payload.
-        let error = block_on(&runtime, task).map(|()| ()).unwrap_err();
+        let error = block_on(&runtime, task).unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert_eq!(drops.count(), 1);
         assert_eq!(error.into_panic().downcast_ref(), Some(&number));
@@ -69,10 +69,7 @@ fn a_panic_in_a_preempted_poll_unwinds_its_own_stack_only() {
             })
             .collect();
         for (number, task) in tasks.into_iter().enumerate() {
-            let payload = block_on(&runtime, task)
-                .map(|()| ())
-                .unwrap_err()
-                .into_panic();
+            let payload = block_on(&runtime, task).unwrap_err().into_panic();
             assert_eq!(
                 payload.downcast_ref::<String>().unwrap(),
                 &format!("expected: {number}")
@@ -130,12 +127,7 @@ fn a_poll_preempted_while_it_unwinds_does_not_make_its_neighbours_panic() {
         })
         .collect();
     for task in tasks {
-        assert!(
-            block_on(&runtime, task)
-                .map(|()| ())
-                .unwrap_err()
-                .is_panic()
-        );
+        assert!(block_on(&runtime, task).unwrap_err().is_panic());
     }
     stop.store(true, Ordering::Relaxed);
     assert!(block_on(&runtime, watcher).unwrap() > 0);
@@ -272,12 +264,7 @@ fn a_panic_in_a_blocking_closure_reaches_its_joiner() {
     let runtime = runtime(1, SHORT);
     for _ in 0..20 {
         let task = runtime.spawn_blocking(|| panic!("expected"));
-        assert!(
-            block_on(&runtime, task)
-                .map(|()| ())
-                .unwrap_err()
-                .is_panic()
-        );
+        assert!(block_on(&runtime, task).unwrap_err().is_panic());
     }
     let task = runtime.spawn_blocking(|| 6);
     assert_eq!(block_on(&runtime, task).unwrap(), 6);
@@ -327,12 +314,7 @@ fn a_destructor_that_runs_in_a_panic_can_wake_its_own_task_and_others() {
             }
             panic!("expected");
         });
-        assert!(
-            block_on(&runtime, task)
-                .map(|()| ())
-                .unwrap_err()
-                .is_panic()
-        );
+        assert!(block_on(&runtime, task).unwrap_err().is_panic());
         assert_eq!(drops.count(), 1);
         block_on(&runtime, other).unwrap();
     }
@@ -396,15 +378,46 @@ fn misuse() {
     let cancelled = block_on(&runtime, cancelled).unwrap_err();
     // Each case on one line: `line!` is the line that is blamed.
     #[rustfmt::skip]
-    let cases: Vec<(&str, u32, Box<dyn FnOnce() + '_>)> = vec![
-        ("block_on", line!(), Box::new(|| drop(preemptive::spawn(async {})))),
-        ("block_on", line!(), Box::new(|| drop(task::spawn_blocking(|| ())))),
+    type Case<'a> = (&'static str, u32, Box<dyn FnOnce() + 'a>);
+    let cases: Vec<Case<'_>> = vec![
+        (
+            "block_on",
+            line!(),
+            Box::new(|| drop(preemptive::spawn(async {}))),
+        ),
+        (
+            "block_on",
+            line!(),
+            Box::new(|| drop(task::spawn_blocking(|| ()))),
+        ),
         ("block_on", line!(), Box::new(|| drop(Handle::current()))),
-        ("block_on", line!(), Box::new(|| drop(sleep(Duration::ZERO)))),
-        ("at least 1", line!(), Box::new(|| drop(builder.worker_threads(0).build()))),
-        ("await", line!(), Box::new(|| runtime.block_on(async { runtime.block_on(async {}) }))),
-        ("is_panic", line!(), Box::new(|| drop(cancelled.into_panic()))),
-        ("task", line!(), Box::new(|| { let _ = task::id(); })),
+        (
+            "block_on",
+            line!(),
+            Box::new(|| drop(sleep(Duration::ZERO))),
+        ),
+        (
+            "at least 1",
+            line!(),
+            Box::new(|| drop(builder.worker_threads(0).build())),
+        ),
+        (
+            "await",
+            line!(),
+            Box::new(|| runtime.block_on(async { runtime.block_on(async {}) })),
+        ),
+        (
+            "is_panic",
+            line!(),
+            Box::new(|| drop(cancelled.into_panic())),
+        ),
+        (
+            "task",
+            line!(),
+            Box::new(|| {
+                let _ = task::id();
+            }),
+        ),
     ];
     for (cure, line, case) in cases {
         let (file, panicked, message) = location_of(case);

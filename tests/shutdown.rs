@@ -78,10 +78,8 @@ fn shutdown_with_time_to_spare_returns_when_all_is_done() {
 fn stderr_of(f: impl FnOnce()) -> String {
     let mut pipe = [0; 2];
     // SAFETY: the array is valid for writes.
-    assert_eq!(
-        unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) },
-        0
-    );
+    let made = unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) };
+    assert_eq!(made, 0);
     // SAFETY: plain calls with descriptors that are open.
     let kept = unsafe {
         let kept = libc::dup(2);

@@ -178,8 +178,9 @@ pub(crate) fn run(
     deadline: Option<u64>,
 ) -> usize {
     let shutdown = &shared.shutdown;
-    shutdown.begun.store(true, Ordering::SeqCst);
+    // In this order: what is spawned before the list is closed is in it when the processors look.
     shared.tasks.close();
+    shutdown.begun.store(true, Ordering::SeqCst);
     while let Some(index) = shared.sleep.idle.take_any() {
         shared.wake(index);
     }
