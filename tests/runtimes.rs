@@ -154,9 +154,9 @@ fn the_current_runtime_is_the_tasks_own() {
         let here = preemptive::spawn(async move { until.take().await });
         assert_eq!(of_two.metrics().num_alive_tasks(), 1);
         release.put(());
-        here
+        (here,)
     });
-    let inner = block_on(&one, task).unwrap();
+    let (inner,) = block_on(&one, task).unwrap();
     block_on(&one, inner).unwrap();
     let back = one.spawn(async { Handle::current().metrics().num_alive_tasks() });
     assert!(block_on(&one, back).unwrap() >= 3);
