@@ -3,8 +3,8 @@
 //! On a plain thread the kernel does the preempting. Inside a task the caller is a fiber: it gives its
 //! processor up before it sleeps, so that whoever it waits for can run even with a single processor.
 
+use super::actions;
 use super::context::Polling;
-use super::worker;
 use crate::stack;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -50,7 +50,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         let mut gave_way = false;
         while parker.0.swap(0, Ordering::Acquire) == 0 {
             if !gave_way && !stack::current().is_null() {
-                worker::before_blocking();
+                actions::before_blocking();
                 gave_way = true;
             }
             sys::futex_wait(&parker.0, 0, None);

@@ -17,6 +17,7 @@
 //! - `sleep`: why no wake-up is lost;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
+mod actions;
 mod bits;
 mod block_on;
 mod blocking;

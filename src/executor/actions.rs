@@ -1,0 +1,139 @@
+//! What the signal handler asks of the executor, and what a fiber that gives way does.
+//!
+//! All but `suspend` run in the handler: they take no lock that interrupted code can hold, allocate nothing, and
+//! touch a processor's atomics only.
+
+use super::processor::Processor;
+use super::worker::{Worker, preempted};
+use crate::preempt::{Actions, Critical, How, Target, safepoint};
+use crate::stack::Fiber;
+use crate::sync::atomic::Ordering;
+use crate::sys;
+
+/// What the layer below asks.
+#[derive(Debug)]
+pub(super) struct WorkerActions;
+
+/// The worker whose target this is.
+fn worker_of(target: &Target) -> &Worker {
+    // SAFETY: targets exist only as the first field of a worker.
+    unsafe { &*std::ptr::from_ref(target).cast::<Worker>() }
+}
+
+/// The first pause before asking again, in nanoseconds: soon enough to be no loss.
+const RETRY: u64 = 50_000;
+/// It doubles so many times, up to 12.8 ms: where a signal's round trip takes longer than the pause (under a
+/// tracer), the code between two signals must get anywhere at all.
+const RETRY_DOUBLINGS: u32 = 8;
+
+impl Actions for WorkerActions {
+    fn is_wanted(&self, target: &Target) -> bool {
+        let worker = worker_of(target);
+        let shared = worker.shared();
+        // SAFETY: 0, or the address of one of this runtime's processors.
+        let Some(processor) = (unsafe { (target.processor.peek() as *const Processor).as_ref() })
+        else {
+            return true;
+        };
+        // Whatever the timer was set to, it is not running now, or harmlessly.
+        target.armed.store(u64::MAX, Ordering::SeqCst);
+        let now = sys::now();
+        let mut wanted = shared.shutdown.is_abandoned();
+        if target.demanded.load(Ordering::Relaxed) {
+            target.demanded.store(false, Ordering::Relaxed);
+            wanted = true;
+        }
+        if shared.timers.shard(processor.index).next() <= now {
+            processor.due.store(true, Ordering::SeqCst);
+            wanted = true;
+        }
+        if processor.slice_end.load(Ordering::SeqCst) <= now {
+            let tick = processor.tick.load(Ordering::Relaxed);
+            if !shared.anything_waits(processor) {
+                processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+                // Somebody may have come between the look and the store, and found the slice bounded.
+                if shared.anything_waits(processor) {
+                    processor.slice_end.store(now, Ordering::SeqCst);
+                }
+            } else if processor.slice_tick.load(Ordering::Relaxed) == tick {
+                processor.used_up.store(true, Ordering::Relaxed);
+                wanted = true;
+            } else {
+                // Another poll than the one the slice began with: look again in half a slice.
+                processor.slice_tick.store(tick, Ordering::Relaxed);
+                processor
+                    .slice_end
+                    .store(now + shared.config.slice / 2, Ordering::SeqCst);
+                if !shared.batch.is_empty() {
+                    processor.batch_turn.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        if !wanted {
+            shared.rearm(processor);
+        }
+        wanted
+    }
+
+    fn retry(&self, target: &Target) {
+        if target.processor.peek() != 0 {
+            let retries = target.retries.load(Ordering::Relaxed);
+            target
+                .retries
+                .store(retries.saturating_add(1), Ordering::Relaxed);
+            target.arm(sys::now() + (RETRY << retries.min(RETRY_DOUBLINGS)));
+        }
+    }
+
+    fn blocked(&self, target: &Target) -> bool {
+        let worker = worker_of(target);
+        if worker.shared().config.home {
+            return false;
+        }
+        let held = target.processor.release();
+        // R6: the next signal would only interrupt the call again.
+        target.arm(u64::MAX);
+        // SAFETY: as in `is_wanted`.
+        if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
+            worker.shared().hand_over(processor);
+        }
+        true
+    }
+
+    fn ids_changed(&self, target: &Target) {
+        worker_of(target).shared().supply.ask();
+    }
+
+    fn suspend(&self, fiber: &'static Fiber, how: How) {
+        let Some(target) = safepoint::worker_of(fiber) else {
+            return;
+        };
+        let worker = worker_of(target);
+        let counters = &worker.shared().counters;
+        counters.add(match how {
+            How::Synchronous => &counters.synchronous,
+            How::Asynchronous => &counters.asynchronous,
+        });
+        worker.mcall(fiber, preempted);
+    }
+}
+
+/// Gives the current worker's processor away before the calling fiber waits in the kernel. No effect on a plain
+/// thread, or where there is none to give.
+pub(crate) fn before_blocking() {
+    let critical = Critical::enter();
+    let Some(target) = critical.fiber().and_then(safepoint::worker_of) else {
+        return;
+    };
+    let worker = worker_of(target);
+    if worker.shared().config.home {
+        // There is nobody to give it to; the call is interrupted when the slice ends.
+        return;
+    }
+    let held = target.processor.release();
+    target.arm(u64::MAX);
+    // SAFETY: 0, or the address of one of this runtime's processors.
+    if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
+        worker.shared().hand_over(processor);
+    }
+}
