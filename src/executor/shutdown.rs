@@ -125,14 +125,17 @@ impl Shared {
         self.shutdown.moved();
     }
 
-    /// Ends fibers that came to the top of their loops after `end_fibers` had given them up.
-    pub(crate) fn end_late_fibers(&self) {
+    /// Has the lenders of all spare fibers end that were told to.
+    pub(crate) fn end_spare_fibers(&self) {
+        // This may be a task of another runtime: it must not be preempted with the queue's lock held.
+        let _critical = Critical::enter();
         while let Some(fiber) = self.spare_fibers.pop() {
             if !fiber.is_to_end() {
                 // SAFETY: out of the queue it is ours; `end_fibers` is still to come.
                 unsafe { self.spare_fibers.push_front(fiber) };
                 return;
             }
+            fiber.is_leaving.store(true, Ordering::SeqCst);
             // SAFETY: out of the queue it is ours.
             unsafe { fiber.give_back(self.config.mask(), false) };
         }
@@ -239,25 +242,21 @@ fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
     let shutdown = &shared.shutdown;
     let fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
     fibers.iter().for_each(|fiber| fiber.end_at_top());
-    let mut told = 0;
-    let mut all_ended = || {
-        // Those that were given back earlier come here one by one. Critical: this may be a task of another
-        // runtime, and must not be preempted with the queue's lock held.
-        let _critical = Critical::enter();
-        while let Some(fiber) = shared.spare_fibers.pop() {
-            told += 1;
-            // SAFETY: out of the queue the fiber is ours; it is at the top of its loop.
-            unsafe { fiber.give_back(shared.config.mask(), false) };
-        }
-        let ended = |fiber: &&&Fiber| fiber.has_stopped.load(Ordering::SeqCst);
-        fibers.iter().filter(ended).count() == fibers.len()
+    // Those that were given back earlier come to the top one by one.
+    let all_ended = || {
+        shared.end_spare_fibers();
+        fibers
+            .iter()
+            .all(|fiber| fiber.has_stopped.load(Ordering::SeqCst))
     };
-    shutdown.wait_until(deadline, &mut all_ended);
+    shutdown.wait_until(deadline, all_ended);
     // Fibers at the top of their loops end in any case: their lenders only have to get onto a core.
-    let until = sys::now() + LENDERS;
-    let has_stopped = |fiber: &&&Fiber| fiber.has_stopped.load(Ordering::SeqCst);
-    shutdown.wait_until(Some(until), || {
-        fibers.iter().filter(has_stopped).count() >= told
+    let still_leaves = |fiber: &&'static Fiber| {
+        fiber.is_leaving.load(Ordering::SeqCst) && !fiber.has_stopped.load(Ordering::SeqCst)
+    };
+    shutdown.wait_until(Some(sys::now() + LENDERS), || {
+        shared.end_spare_fibers();
+        !fibers.iter().any(still_leaves)
     });
     let left = fibers
         .into_iter()

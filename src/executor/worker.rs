@@ -308,7 +308,8 @@ impl Worker {
                 while !shared.batch.is_empty() {
                     shared.give_back_one();
                 }
-                shared.end_late_fibers();
+                // And one that the kernel had for longer than shutdown waited.
+                shared.end_spare_fibers();
                 // SAFETY: `home` was saved by `run`, and is resumed this once; the identity is the thread's own.
                 unsafe {
                     arch::resume(

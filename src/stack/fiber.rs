@@ -70,6 +70,8 @@ pub(crate) struct Fiber {
     pub(crate) slice_left: AtomicU64,
     /// It has announced itself for the first time.
     pub(crate) is_announced: AtomicBool,
+    /// It has been given back to end: its lender has nothing to do but that.
+    pub(crate) is_leaving: AtomicBool,
     /// Its lender is past the last use of anything of the runtime's.
     pub(crate) has_stopped: AtomicBool,
     /// The worker that it was last preempted on.
@@ -138,6 +140,7 @@ impl Fiber {
             preemptions: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
             is_announced: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
             last_worker: AtomicPtr::new(std::ptr::null_mut()),
             lender: Lender {
