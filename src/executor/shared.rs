@@ -257,16 +257,23 @@ impl Shared {
     /// A request to give way was honoured where nothing changed: the slice that runs goes on, unless it has ended.
     pub(crate) fn keep_slice(&self, processor: &Processor) {
         let end = processor.slice_end.load(Ordering::SeqCst);
-        if end <= sys::now() {
-            if !self.batch.is_empty() {
-                processor.batch_turn.store(true, Ordering::Relaxed);
+        if !self.anything_waits(processor) {
+            processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+            // Somebody may have come between the look and the store.
+            if !self.anything_waits(processor) {
+                self.rearm(processor);
+                return;
             }
-            self.start_slice(processor, self.config.slice / 2);
-        } else if end == u64::MAX && self.anything_waits(processor) {
-            self.start_slice(processor, self.config.slice / 2);
-        } else {
-            self.rearm(processor);
         }
+        if end != u64::MAX && end > sys::now() {
+            processor.slice_end.store(end, Ordering::SeqCst);
+            self.rearm(processor);
+            return;
+        }
+        if end != u64::MAX && !self.batch.is_empty() {
+            processor.batch_turn.store(true, Ordering::Relaxed);
+        }
+        self.start_slice(processor, self.config.slice / 2);
     }
 
     /// When this processor's worker should next get a signal.

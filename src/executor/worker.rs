@@ -245,10 +245,31 @@ impl Worker {
         unsafe { new.resume() }
     }
 
-    /// Remembers where a poll was preempted.
-    fn note_preemption(&self, fiber: &Fiber) {
+    /// A poll is about to make room for another: where it goes, and what is left of its slice.
+    ///
+    /// A timer that is due cuts a slice short; what is left of it, if it is worth a signal, is the fiber's.
+    fn set_aside(&self, processor: &Processor, fiber: &Fiber, used_up: bool) -> Goes {
         fiber.preemptions.fetch_add(1, Ordering::Relaxed);
         fiber.last_worker.store(self.argument(), Ordering::Relaxed);
+        let end = processor.slice_end.load(Ordering::SeqCst);
+        let left = match end {
+            _ if used_up => 0,
+            // Nobody had waited: it begins a slice when it is resumed.
+            u64::MAX => {
+                fiber.slice_left.store(0, Ordering::Relaxed);
+                return Goes::BatchFront;
+            }
+            end => end.saturating_sub(sys::now()),
+        };
+        let is_worth_it = left >= MIN_SLICE;
+        fiber
+            .slice_left
+            .store(if is_worth_it { left } else { 0 }, Ordering::Relaxed);
+        if is_worth_it {
+            Goes::BatchFront
+        } else {
+            Goes::BatchBack
+        }
     }
 
     /// From `old`, if any, to `new`: a preempted poll, or a spare fiber that takes tasks.
@@ -509,37 +530,25 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         worker.spare()
     };
     let used_up = processor.used_up.swap(false, Ordering::Relaxed);
-    // A timer that is due cuts a slice short; what is left of it, if it is worth a signal, is the fiber's.
-    let left = processor
-        .slice_end
-        .load(Ordering::SeqCst)
-        .saturating_sub(sys::now());
-    let goes = if used_up || left < MIN_SLICE {
-        processor
-            .slices
-            .fetch_add(u64::from(used_up), Ordering::Relaxed);
-        Goes::BatchBack
-    } else {
-        Goes::BatchFront
-    };
-    let is_first = matches!(goes, Goes::BatchFront) && left <= shared.config.slice;
-    fiber
-        .slice_left
-        .store(if is_first { left } else { 0 }, Ordering::Relaxed);
+    if used_up {
+        // Only the owner writes it.
+        let slices = processor.slices.load(Ordering::Relaxed);
+        processor.slices.store(slices + 1, Ordering::Relaxed);
+    }
     let tasks = processor.due.load(Ordering::SeqCst)
         || !processor.queue.is_empty()
         || !shared.global.is_empty()
         || shared.shutdown.has_begun()
         || shared.root_waits();
     if tasks && let Some(spare) = shared.take_spare_fiber() {
-        worker.note_preemption(fiber);
+        let goes = worker.set_aside(processor, fiber, used_up);
         worker.switch(processor, Some((fiber, goes)), New::Spare(spare));
     }
     // Nobody to run tasks with, or no tasks: the next fiber. It needs nothing that must be made.
     if (used_up || tasks)
         && let Some(next) = shared.batch.pop()
     {
-        worker.note_preemption(fiber);
+        let _ = worker.set_aside(processor, fiber, true);
         worker.switch(
             processor,
             Some((fiber, Goes::BatchBack)),
@@ -547,7 +556,10 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         );
     }
     // Whoever waited has been served elsewhere.
-    let was_task = processor.runs_tasks.load(Ordering::Relaxed);
-    shared.begin_slice(processor, (!was_task).then_some(fiber));
+    if used_up && !processor.runs_tasks.load(Ordering::Relaxed) {
+        shared.begin_slice(processor, Some(fiber));
+    } else {
+        shared.keep_slice(processor);
+    }
     worker.enter(fiber)
 }
