@@ -18,7 +18,7 @@
 use super::processor::Processor;
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::preempt::Target;
+use crate::preempt::{Target, UNKNOWN};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::{self, ThreadState};
@@ -228,7 +228,7 @@ fn look(shared: &Shared, now: u64, memory: &mut Memory) -> Look {
                 .min();
         } else {
             let armed = target.armed.load(Ordering::SeqCst);
-            if armed.saturating_add(2 * TICK) < now {
+            if armed != UNKNOWN && armed.saturating_add(2 * TICK) < now {
                 // The alarm should have been answered long ago: some task has blocked the signal, and may have
                 // ended. The worker's next visit to its loop restores its mask.
                 target.stuck.fetch_add(1, Ordering::Relaxed);
@@ -297,7 +297,11 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
 /// Takes a worker's processor from outside and gives it to another. The protocol is in `preempt::take`.
 fn take(shared: &Shared, worker: &Worker) {
     if shared.config.home {
-        // There is nobody to give it to.
+        // There is nobody to give it to; should an alarm have been lost, this is another.
+        if shared.config.async_preempt {
+            shared.counters.add(&shared.counters.signals);
+            worker.target.send(shared.config.signal);
+        }
         return;
     }
     let target = &worker.target;

@@ -32,6 +32,9 @@ pub(crate) enum Refusal {
 /// How many reasons there are.
 pub(crate) const REFUSALS: usize = 5;
 
+/// `Target::armed`: some alarm is set, or none. A time long past, so nobody takes it for one that is to come.
+pub(crate) const UNKNOWN: u64 = 0;
+
 /// What the layer above decides. Everything here must be async-signal-safe, but for `suspend`.
 pub(crate) trait Actions: Sync + std::fmt::Debug {
     /// The signal came: is there a reason to stop what runs? In the handler.
@@ -92,7 +95,7 @@ pub(crate) struct Target {
     pub(crate) signal_stack: SignalStack,
     /// The POSIX timer aimed at this worker, as its number plus one; 0 where the kernel refused one.
     timer: AtomicI32,
-    /// When the timer goes off; `u64::MAX` for never.
+    /// When the timer goes off; `u64::MAX` for never, or [`UNKNOWN`].
     pub(crate) armed: AtomicU64,
     /// What the layer above does.
     pub(crate) actions: &'static dyn Actions,
@@ -197,6 +200,8 @@ impl Target {
                 Timer::create(self.thread.load(Ordering::SeqCst), signal, tag() | slot)
         {
             self.timer.store(timer.number() + 1, Ordering::SeqCst);
+            // Whoever armed before there was a timer has set nothing.
+            self.armed.store(u64::MAX, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -236,6 +241,11 @@ impl Target {
             } else {
                 deadline.max(1)
             });
+            // A handler or another thread may have come between the two: which of them the kernel has is unknown,
+            // and the next to arm must not rely on it.
+            if self.armed.load(Ordering::SeqCst) != deadline {
+                self.armed.store(UNKNOWN, Ordering::SeqCst);
+            }
         }
     }
 
