@@ -5,13 +5,16 @@ mod support;
 
 use preemptive::runtime::{Handle, Runtime};
 use preemptive::task::yield_now;
-use preemptive::time::Duration;
+use preemptive::time::{Duration, sleep};
 use std::cell::RefCell;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use support::current_thread::{LONG, detach, runtime, spin_until};
+use support::hostile::kernel_thread;
+use support::load::Mailbox;
 
 /// Starts two polls that go on until `stop`, on other identities than the calling thread's own, and so are set
 /// aside when this returns.
@@ -142,4 +145,71 @@ fn a_panic_of_the_root_comes_out_of_block_on_and_the_runtime_goes_on() {
             1
         );
     }
+}
+
+/// Waits until a thread sleeps in the kernel.
+fn wait_until_asleep(thread: i32) {
+    spin_until(|| {
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("it lives");
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('S'))
+    });
+}
+
+#[test]
+fn who_polls_for_long_is_not_the_one_to_take_over() {
+    let runtime = Arc::new(runtime());
+    let (end_lead, start_long) = (Mailbox::new(), Mailbox::new());
+    let (release, released) = mpsc::channel::<()>();
+    let (polls, is_polling) = mpsc::channel();
+    let (led, leads) = mpsc::channel();
+    let leader = thread::spawn({
+        let (runtime, end_lead) = (runtime.clone(), end_lead.clone());
+        move || {
+            runtime.block_on(async move {
+                led.send(()).unwrap();
+                end_lead.take().await;
+            });
+        }
+    });
+    leads.recv().unwrap();
+    // Both wait for their futures; the second is the one that would be told first.
+    let follower = |future: Box<dyn FnOnce() + Send>| {
+        let (told, id) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            told.send(kernel_thread()).unwrap();
+            future();
+        });
+        wait_until_asleep(id.recv().unwrap());
+        thread
+    };
+    let waits = follower(Box::new({
+        let runtime = runtime.clone();
+        move || {
+            let task = runtime.spawn(async {
+                sleep(Duration::from_millis(200)).await;
+                6 * 7
+            });
+            assert_eq!(runtime.block_on(task).unwrap(), 42);
+        }
+    }));
+    let polls_for_long = follower(Box::new({
+        let (runtime, start_long) = (runtime.clone(), start_long.clone());
+        move || {
+            runtime.block_on(async move {
+                start_long.take().await;
+                polls.send(()).unwrap();
+                released.recv().unwrap();
+            });
+        }
+    }));
+    start_long.put(());
+    is_polling.recv().unwrap();
+    end_lead.put(());
+    // Only a runtime that is driven completes the task.
+    waits.join().unwrap();
+    release.send(()).unwrap();
+    polls_for_long.join().unwrap();
+    leader.join().unwrap();
 }

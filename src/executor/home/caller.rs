@@ -112,7 +112,7 @@ impl Caller {
             .retain(|other| !Arc::ptr_eq(other, self));
     }
 
-    /// Its future is done, though it has not led: it may have been told to.
+    /// It is about to poll, so it cannot take over until it waits again: if it has been told to, another is.
     fn leave(self: &Arc<Self>) {
         self.delist();
         if self.shared.home.driven.load(Ordering::SeqCst) == 0 {
@@ -175,9 +175,12 @@ pub(in crate::executor) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) 
                 break;
             }
         }
-        if caller.word.load(Ordering::SeqCst) & WOKEN != 0 && poll() {
+        if caller.word.load(Ordering::SeqCst) & WOKEN != 0 {
+            // However long the poll takes, nobody is to count on this thread meanwhile.
             caller.leave();
-            break;
+            if poll() {
+                break;
+            }
         }
         let _ = caller.wait();
     }
