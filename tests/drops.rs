@@ -177,6 +177,7 @@ fn a_task_that_was_never_polled_is_dropped_at_shutdown() {
     let long = Builder::new_multi_thread()
         .worker_threads(1)
         .time_slice(std::time::Duration::from_secs(10))
+        .min_slice(std::time::Duration::from_secs(10))
         .build()
         .unwrap();
     drop(long.spawn(async move {

@@ -134,7 +134,7 @@ fn blocks_its_signals(stop: &AtomicBool) {
 
 /// Shuts a runtime down that is full of such hogs.
 fn leaves(hogs: &[Hog]) {
-    for (workers, timeout) in [(1, 100), (2, 100), (2, 0)] {
+    for (workers, timeout) in [(1, 1_000), (2, 1_000), (2, 0)] {
         let timeout = Duration::from_millis(timeout);
         let runtime = runtime(workers, SHORT);
         let metrics = runtime.metrics();

@@ -38,41 +38,22 @@ impl Actions for WorkerActions {
         // Whatever the timer was set to, it is not running now, or harmlessly.
         target.armed.store(u64::MAX, Ordering::SeqCst);
         let now = sys::now();
-        let mut wanted = shared.shutdown.is_abandoned();
-        if target.demanded.load(Ordering::Relaxed) {
-            target.demanded.store(false, Ordering::Relaxed);
-            wanted = true;
-        }
         if shared.timers.shard(processor.index).next() <= now {
             processor.due.store(true, Ordering::SeqCst);
-            wanted = true;
         }
-        if processor.slice_end.load(Ordering::SeqCst) <= now {
-            let tick = processor.tick.load(Ordering::Relaxed);
-            if !shared.anything_waits(processor) {
-                processor.slice_end.store(u64::MAX, Ordering::SeqCst);
-                // Somebody may have come between the look and the store, and found the slice bounded.
-                if shared.anything_waits(processor) {
-                    processor.slice_end.store(now, Ordering::SeqCst);
-                }
-            } else if processor.slice_tick.load(Ordering::Relaxed) == tick {
-                processor.used_up.store(true, Ordering::Relaxed);
-                wanted = true;
-            } else {
-                // Another poll than the one the slice began with: look again in half a slice.
-                processor.slice_tick.store(tick, Ordering::Relaxed);
-                processor
-                    .slice_end
-                    .store(now + shared.config.slice / 2, Ordering::SeqCst);
-                if !shared.batch.is_empty() {
-                    processor.batch_turn.store(true, Ordering::Relaxed);
-                }
-            }
+        if shared.shutdown.is_abandoned() {
+            return true;
         }
-        if !wanted {
-            shared.rearm(processor);
+        if target.demanded.load(Ordering::Relaxed) {
+            target.demanded.store(false, Ordering::Relaxed);
+            processor.used_up.store(true, Ordering::Relaxed);
+            return true;
         }
-        wanted
+        if shared.judge(processor, now) {
+            return true;
+        }
+        shared.relook(processor, now);
+        false
     }
 
     fn retry(&self, target: &Target) {

@@ -3,6 +3,7 @@
 use super::runtime::Runtime;
 use super::shared::Shared;
 use super::shutdown;
+use super::slice::PARTS;
 use crate::preempt::signal;
 use crate::sync::Arc;
 use crate::sys;
@@ -15,6 +16,9 @@ pub(crate) const MIN_SLICE: u64 = 50_000;
 /// The longest: beyond, one may as well switch preemption off.
 const MAX_SLICE: u64 = 10_000_000_000;
 const DEFAULT_SLICE: u64 = 10_000_000;
+/// The shortest minimum slice, and the usual one, in nanoseconds.
+const LEAST_MIN_SLICE: u64 = 10_000;
+const DEFAULT_MIN_SLICE: u64 = 100_000;
 const DEFAULT_STACK: usize = 2 * 1024 * 1024;
 /// What glibc and a few calls need at the very least.
 const MIN_STACK: usize = 64 * 1024;
@@ -34,6 +38,10 @@ pub(crate) struct Config {
     pub(crate) max_threads: usize,
     /// Nanoseconds.
     pub(crate) slice: u64,
+    /// Nanoseconds.
+    pub(crate) min_slice: u64,
+    /// So much is batch owed for every [`PARTS`] that tasks have had while it waited.
+    pub(crate) batch_per_task: u64,
     pub(crate) signal: i32,
     pub(crate) async_preempt: bool,
     pub(crate) stack_size: usize,
@@ -113,6 +121,8 @@ impl Config {
 pub struct Builder {
     config: Config,
     worker_threads: Option<usize>,
+    min_slice: Option<Duration>,
+    batch_share: f64,
 }
 
 impl Builder {
@@ -124,6 +134,8 @@ impl Builder {
                 home: false,
                 max_threads: 512,
                 slice: DEFAULT_SLICE,
+                min_slice: DEFAULT_MIN_SLICE,
+                batch_per_task: PARTS / 4,
                 signal: libc::SIGURG,
                 async_preempt: true,
                 stack_size: DEFAULT_STACK,
@@ -135,6 +147,8 @@ impl Builder {
                 mask: 0,
             },
             worker_threads: None,
+            min_slice: None,
+            batch_share: 0.2,
         }
     }
 
@@ -180,6 +194,26 @@ impl Builder {
     /// that is due is served at once, however long the slice.
     pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
         self.config.slice = slice.as_nanos().try_into().unwrap_or(u64::MAX);
+        self
+    }
+
+    /// How long a poll may run before a task that was just woken, and finds every processor busy, may take its place.
+    /// From 10 µs up to the time slice; default 100 µs, or the time slice if that is shorter.
+    ///
+    /// It bounds how often a processor is interrupted, and how long a woken task waits behind polls that are
+    /// longer.
+    pub fn min_slice(&mut self, slice: Duration) -> &mut Self {
+        self.min_slice = Some(slice);
+        self
+    }
+
+    /// How much of each processor polls that were preempted get while tasks wait as well, as a fraction. From 0.01 to
+    /// 0.9; default 0.2.
+    ///
+    /// What the one side does not use is the other's. A preempted poll has its share in turns of an eighth of a
+    /// time slice, and never less than the minimum slice.
+    pub fn batch_share(&mut self, share: f64) -> &mut Self {
+        self.batch_share = share;
         self
     }
 
@@ -277,7 +311,19 @@ impl Builder {
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
+        config.min_slice = match self.min_slice {
+            Some(slice) => slice.as_nanos().try_into().unwrap_or(u64::MAX),
+            None => DEFAULT_MIN_SLICE.min(config.slice),
+        };
         check(&config)?;
+        if !(0.01..=0.9).contains(&self.batch_share) {
+            return Err(bad(format!(
+                "a batch share of {} is out of range: use 0.01 to 0.9",
+                self.batch_share
+            )));
+        }
+        config.batch_per_task =
+            (self.batch_share / (1.0 - self.batch_share) * PARTS as f64).round() as u64;
         if std::env::var_os(SWITCH).is_some_and(|value| value == "off") {
             config.async_preempt = false;
         }
@@ -290,11 +336,22 @@ impl Builder {
     }
 }
 
+fn bad(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
 fn check(config: &Config) -> io::Result<()> {
-    let bad = |message: String| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    let bad = |message| Err(bad(message));
     if !(MIN_SLICE..=MAX_SLICE).contains(&config.slice) {
         return bad(format!(
             "a time slice of {:?} is out of range: use 50 µs to 10 s",
+            Duration::from_nanos(config.slice)
+        ));
+    }
+    if !(LEAST_MIN_SLICE..=config.slice).contains(&config.min_slice) {
+        return bad(format!(
+            "a minimum slice of {:?} is out of range: use 10 µs up to the time slice, {:?}",
+            Duration::from_nanos(config.min_slice),
             Duration::from_nanos(config.slice)
         ));
     }

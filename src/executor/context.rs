@@ -114,7 +114,7 @@ impl Driver for Shared {
         if self.sleep.idle.remove(shard) {
             self.wake(shard);
         } else {
-            self.rearm(&self.processors[shard]);
+            self.rearm(&self.processors[shard], false);
         }
     }
 }

@@ -27,6 +27,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Every so often the queue that all share goes first, or a busy ring would starve it. A prime, so that it
 /// does not fall in step with what tasks do.
 const GLOBAL_EVERY: u64 = 61;
+/// After so many polls the timers are looked at: where polls are short that is on time, and takes no signal.
+const TIMERS_EVERY: u64 = 16;
+/// So many polls in a row may come from the slot while others wait.
+const SLOT_RUNS: u32 = 3;
 
 /// A fiber's life in this executor.
 #[derive(Debug)]
@@ -123,11 +127,17 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
         if worker.target.stuck.load(Ordering::Relaxed) > 0 {
             restore_mask(worker);
         }
-        if was_wanted {
+        if !processor.runs_tasks.load(Ordering::Relaxed) {
+            // A poll that was resumed has ended.
+            shared.switched(processor, None);
+        } else if was_wanted {
             // The alarm has gone off and found this critical section. The next poll needs another.
-            shared.keep_slice(processor);
+            shared.relook(processor, sys::now());
         }
         if shared.config.home {
+            if processor.called.load(Ordering::Relaxed) {
+                shared.answer(processor);
+            }
             match home::at_top(shared, processor, drive.as_deref_mut()) {
                 AtTop::Go => {}
                 AtTop::Leave(next) => {
@@ -150,6 +160,10 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
             Next::Run(task) => {
                 let tick = processor.tick.load(Ordering::Relaxed);
                 processor.tick.store(tick + 1, Ordering::Relaxed);
+                if !processor.pressed.load(Ordering::Relaxed) && processor.has_task() {
+                    // The poll has not begun: it is not too old.
+                    let _ = shared.press(processor);
+                }
                 preemptible(fiber, || task.run());
             }
             Next::Timers => wake_expired(shared, processor, fiber),
@@ -194,7 +208,23 @@ fn restore_mask(worker: &Worker) {
 
 /// Decides what comes next; sleeps while there is nothing.
 fn next(shared: &Shared, processor: &Processor) -> Next {
+    let mut called = false;
+    let found_task = |task, called| {
+        found(shared, processor);
+        if called {
+            shared.pass_on();
+        }
+        Next::Run(task)
+    };
     loop {
+        if processor.called.load(Ordering::Relaxed) {
+            shared.answer(processor);
+            called = true;
+        }
+        let tick = processor.tick.load(Ordering::Relaxed);
+        if tick.is_multiple_of(TIMERS_EVERY) && shared.timers.shard(processor.index).is_due() {
+            processor.due.store(true, Ordering::SeqCst);
+        }
         if processor.due.load(Ordering::Relaxed) {
             return found_next(shared, processor, Next::Timers);
         }
@@ -207,22 +237,19 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
         if shared.shutdown.has_begun() {
             return shutting_down(shared, processor);
         }
-        if processor
-            .tick
-            .load(Ordering::Relaxed)
-            .is_multiple_of(GLOBAL_EVERY)
+        if tick.is_multiple_of(GLOBAL_EVERY)
             && let Some(task) = shared.global.pop_many(0, |_| {})
         {
-            return found_next(shared, processor, Next::Run(task));
+            return found_task(task, called);
         }
-        if let Some(task) = processor.queue.pop() {
-            return found_next(shared, processor, Next::Run(task));
+        if let Some(task) = take_own(processor) {
+            return found_task(task, called);
         }
         if let Some(task) = shared.take_global(processor) {
-            return found_next(shared, processor, Next::Run(task));
+            return found_task(task, called);
         }
-        if let Some(task) = steal(shared, processor) {
-            return found_next(shared, processor, Next::Run(task));
+        if let Some(task) = steal(shared, processor, called) {
+            return found_task(task, called);
         }
         if let Some(fiber) = shared.batch.pop() {
             return found_next(shared, processor, Next::Fiber(fiber));
@@ -230,7 +257,7 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
         park(shared, processor);
         // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
         if shared.timers.shard(processor.index).next() != u64::MAX {
-            shared.rearm(processor);
+            shared.rearm(processor, false);
         }
         shared.monitor.busy_again();
         if shared.config.home {
@@ -259,24 +286,38 @@ fn stop_searching(shared: &Shared, processor: &Processor) {
     if shared.sleep.stop_search() && !shared.wake_one() {
         // All are busy. Whoever has something waiting must not run without end.
         for other in &shared.processors {
-            if !other.queue.is_empty() {
-                shared.bound_slice(other);
+            if other.index != processor.index && other.has_task() {
+                shared.press_from_afar(other);
             }
         }
-        if shared.anything_waits(processor) {
-            shared.bound_slice(processor);
-        }
+        shared.pass_on();
     }
 }
 
-/// Looks into the other processors' rings.
-fn steal(shared: &Shared, processor: &Processor) -> Option<Notified> {
+/// Takes a task of the processor's own: see `queue::Slot`.
+#[inline]
+fn take_own(processor: &Processor) -> Option<Notified> {
+    let runs = processor.slot_runs.load(Ordering::Relaxed);
+    if runs < SLOT_RUNS
+        && let Some(task) = processor.slot.take()
+    {
+        processor.slot_runs.store(runs + 1, Ordering::Relaxed);
+        return Some(task);
+    }
+    if runs > 0 {
+        processor.slot_runs.store(0, Ordering::Relaxed);
+    }
+    processor.queue.pop().or_else(|| processor.slot.take())
+}
+
+/// Looks into the other processors' rings, and into their slots where those are open.
+fn steal(shared: &Shared, processor: &Processor, called: bool) -> Option<Notified> {
     let count = shared.processors.len();
     if count == 1 {
         return None;
     }
     if !processor.searching.load(Ordering::Relaxed) {
-        if !shared.sleep.may_search() {
+        if !called && !shared.sleep.may_search() {
             return None;
         }
         shared.sleep.start_search();
@@ -286,15 +327,24 @@ fn steal(shared: &Shared, processor: &Processor) -> Option<Notified> {
     processor
         .next_victim
         .store(start.wrapping_add(1) as u32, Ordering::Relaxed);
-    (0..count)
-        .map(|offset| &shared.processors[(start + offset) % count])
-        .filter(|victim| victim.index != processor.index)
+    let others = || {
+        (0..count)
+            .map(|offset| &shared.processors[(start + offset) % count])
+            .filter(|victim| victim.index != processor.index)
+    };
+    let task = others()
         .find_map(|victim| victim.queue.steal_into(&processor.queue))
+        .or_else(|| others().find_map(|victim| victim.slot.steal()));
+    if task.is_some() {
+        let steals = processor.steals.load(Ordering::Relaxed);
+        processor.steals.store(steals + 1, Ordering::Relaxed);
+    }
+    task
 }
 
 /// Sleeps until there may be something to do. The protocol is in `sleep`.
 fn park(shared: &Shared, processor: &Processor) {
-    processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+    shared.nothing_runs(processor);
     processor.parked.store(PARKED, Ordering::SeqCst);
     shared.sleep.idle.insert(processor.index);
     if processor.searching.load(Ordering::Relaxed) {
@@ -347,8 +397,10 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
         .take_expired(sys::now(), &mut expired);
     match left {
         Left::MoreDue => processor.due.store(true, Ordering::SeqCst),
-        Left::NothingDue => shared.rearm(processor),
+        Left::NothingDue => shared.rearm(processor, false),
     }
+    // Set and cleared in critical sections: the fiber is the same, the processor may not be.
+    fiber.is_between_polls.store(true, Ordering::Relaxed);
     preemptible(fiber, move || {
         // A waker of somebody's own making may panic: that is theirs. The others are woken, the loop goes on.
         while expired.len() > 0 {
@@ -358,6 +410,7 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
             }
         }
     });
+    fiber.is_between_polls.store(false, Ordering::Relaxed);
 }
 
 /// The rest of a processor's life after shutdown has begun.
@@ -369,6 +422,7 @@ fn shutting_down(shared: &Shared, processor: &Processor) -> Next {
     if !shared.is_drained(processor) {
         return Next::Drain;
     }
+    processor.is_drained.store(true, Ordering::Relaxed);
     // Polls that were preempted go on to their end.
     if let Some(fiber) = shared.batch.pop() {
         return Next::Fiber(fiber);

@@ -16,6 +16,7 @@ pub(crate) struct Counters {
     pub(crate) given_back: AtomicU64,
     pub(crate) signals: AtomicU64,
     pub(crate) migrations: AtomicU64,
+    pub(crate) wakeups: AtomicU64,
 }
 
 impl Counters {

@@ -14,7 +14,7 @@
 //! - `worker`: what happens on system stacks: switching, losing and getting processors;
 //! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
 //! - `shared`: the decisions that need everything;
-//! - `sleep`: why no wake-up is lost;
+//! - `sleep`: why no wake-up is lost; `slice`: who may run for how long;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
 mod actions;
@@ -34,6 +34,7 @@ pub(crate) mod runtime;
 mod shared;
 mod shutdown;
 mod sleep;
+mod slice;
 mod spawn;
 mod supply;
 pub(crate) mod task;

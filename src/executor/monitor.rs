@@ -192,6 +192,7 @@ fn look(shared: &Shared, now: u64, memory: &mut Memory) -> Look {
             // The worker's own timer should have said so a while ago: no signal reaches it.
             processor.due.store(true, Ordering::SeqCst);
         }
+        let _ = processor.mark_here(now);
         if shared.anything_waits(processor) {
             found.next = now + TICK;
             look_at_processor(shared, processor, now, seen);
@@ -266,6 +267,9 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
     if now < seen.next_look || age < TICK {
         return;
     }
+    if shared.interactive_waits(processor) {
+        shared.press_from_afar(processor);
+    }
     match sys::thread_state(worker.target.thread.load(Ordering::SeqCst)) {
         // Its slice will end, and interrupt the call.
         ThreadState::Blocked if shared.config.home => {}
@@ -287,7 +291,7 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
                 seen.generation = generation;
                 seen.since = now;
                 seen.ran = ran;
-                shared.rearm(processor);
+                shared.rearm(processor, true);
             }
         }
         ThreadState::Unknown => {}

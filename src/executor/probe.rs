@@ -24,13 +24,10 @@ pub fn give_way() {
 /// whether the handler is to find a slice that has ended. No effect outside tasks.
 pub fn signal_this_worker(demand: bool) {
     let critical = Critical::enter();
-    let Some((worker, processor)) = here(&critical) else {
+    let Some((worker, _)) = here(&critical) else {
         return;
     };
     if demand {
-        let tick = processor.tick.load(Ordering::Relaxed);
-        processor.slice_tick.store(tick, Ordering::Relaxed);
-        processor.slice_end.store(0, Ordering::Relaxed);
         worker.target.demanded.store(true, Ordering::Relaxed);
     }
     let signal = worker.shared().config.signal;

@@ -7,9 +7,9 @@
 //! and on its system stack. Everything else is atomic and may be written by the owner's signal handler and by
 //! other threads, as its comment says.
 
-use super::queue::Local;
+use super::queue::{Local, Slot};
 use super::worker::Worker;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::ptr::null_mut;
 
 /// See the module's head.
@@ -24,16 +24,39 @@ pub(crate) struct Processor {
     pub(crate) tick: AtomicU64,
     /// The worker that holds it; stale while it changes hands. Whoever gives the processor writes it.
     pub(crate) worker: AtomicPtr<Worker>,
-    /// When the current slice ends; `u64::MAX` while nobody waits. Written by anybody who waits (from
-    /// `u64::MAX`), the owner, and its handler.
-    pub(crate) slice_end: AtomicU64,
-    /// `tick` when the slice began. Written together with `slice_end`.
-    pub(crate) slice_tick: AtomicU64,
-    /// The poll that runs has used its slice up. Handler to owner.
-    pub(crate) used_up: AtomicBool,
-    /// Tasks run, not a fiber that was preempted: `slice_end` is when fibers get their turn. Owner.
+    /// The task that was woken last, which goes first; see `queue`. Its owner fills it, and empties it, as anybody does
+    /// once it is open.
+    pub(crate) slot: Slot,
+    /// Polls in a row that came from the slot. Owner.
+    pub(crate) slot_runs: AtomicU32,
+    /// When the worker's timer looks again at what runs; `u64::MAX` while nobody waits. This and what follows is in
+    /// `slice`. Anybody who waits lowers it, the owner and its handler write it.
+    pub(crate) look: AtomicU64,
+    /// A task waits, and `look` says so.
+    pub(crate) pressed: AtomicBool,
+    /// It was chosen to take tasks from others.
+    pub(crate) called: AtomicBool,
+    /// The poll that was looked at, and when that was. Two words, written together by whoever looks: a mixture makes
+    /// a poll seem older than it is, once.
+    pub(crate) mark_tick: AtomicU64,
+    pub(crate) mark_time: AtomicU64,
+    /// Useless looks, as the time when all of them will have been made up for. Handler.
+    pub(crate) useless: AtomicU64,
+    /// No signal for a timer before this. Owner, handler.
+    pub(crate) timer_floor: AtomicU64,
+    /// Tasks run, not a fiber that was preempted. Owner.
     pub(crate) runs_tasks: AtomicBool,
-    /// Fibers have waited for the length of a slice while tasks ran: it is their turn. Handler to owner.
+    /// When what runs began. Owner.
+    pub(crate) since: AtomicU64,
+    /// When the batch fiber that runs has used its slice up, and what batch is owed. Owner.
+    pub(crate) slice_end: AtomicU64,
+    pub(crate) turn_end: AtomicU64,
+    /// What batch is owed here, as of `settled`. Owner; `settled` also by who puts the first fiber into batch.
+    pub(crate) credit: AtomicU64,
+    pub(crate) settled: AtomicU64,
+    /// The batch fiber that runs has used its slice up. Handler to owner.
+    pub(crate) used_up: AtomicBool,
+    /// Batch is owed a turn. Handler to owner.
     pub(crate) batch_turn: AtomicBool,
     /// A timer of its shard is due. Handler to owner.
     pub(crate) due: AtomicBool,
@@ -41,8 +64,12 @@ pub(crate) struct Processor {
     pub(crate) searching: AtomicBool,
     /// The word its idle worker sleeps on; see `sleep`.
     pub(crate) parked: AtomicU32,
+    /// Shutdown has begun, and there are no tasks left to drop. Owner.
+    pub(crate) is_drained: AtomicBool,
     /// Nothing is left to do, for good.
     pub(crate) retired: AtomicBool,
+    /// Visits to other processors' queues that found something. Owner.
+    pub(crate) steals: AtomicU64,
     /// Slices used up.
     pub(crate) slices: AtomicU64,
     /// Where stealing starts next.
@@ -56,17 +83,48 @@ impl Processor {
             queue: Local::new(),
             tick: AtomicU64::new(0),
             worker: AtomicPtr::new(null_mut()),
-            slice_end: AtomicU64::new(u64::MAX),
-            slice_tick: AtomicU64::new(0),
+            slot: Slot::new(),
+            slot_runs: AtomicU32::new(0),
+            look: AtomicU64::new(u64::MAX),
+            pressed: AtomicBool::new(false),
+            called: AtomicBool::new(false),
+            mark_tick: AtomicU64::new(u64::MAX),
+            mark_time: AtomicU64::new(0),
+            useless: AtomicU64::new(0),
+            timer_floor: AtomicU64::new(0),
+            runs_tasks: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+            slice_end: AtomicU64::new(0),
+            turn_end: AtomicU64::new(0),
+            credit: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             used_up: AtomicBool::new(false),
-            runs_tasks: AtomicBool::new(false),
             batch_turn: AtomicBool::new(false),
             due: AtomicBool::new(false),
             searching: AtomicBool::new(false),
             parked: AtomicU32::new(0),
+            is_drained: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            steals: AtomicU64::new(0),
             slices: AtomicU64::new(0),
             next_victim: AtomicU32::new(index as u32 + 1),
         }
+    }
+
+    /// Is there a task in its own queue or slot?
+    #[inline]
+    pub(crate) fn has_task(&self) -> bool {
+        !self.slot.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Marks the current poll, unless it is; since when it is marked.
+    pub(crate) fn mark_here(&self, now: u64) -> u64 {
+        let tick = self.tick.load(Ordering::Relaxed);
+        if self.mark_tick.load(Ordering::Relaxed) != tick {
+            self.mark_time.store(now, Ordering::Relaxed);
+            self.mark_tick.store(tick, Ordering::Relaxed);
+            return now;
+        }
+        self.mark_time.load(Ordering::Relaxed)
     }
 }

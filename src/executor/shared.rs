@@ -3,7 +3,7 @@
 
 use super::bits::Bits;
 use super::blocking::BlockingPool;
-use super::builder::{Config, MIN_SLICE};
+use super::builder::Config;
 use super::home::Home;
 use super::metrics::Counters;
 use super::monitor::MonitorState;
@@ -18,7 +18,7 @@ use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
 use crate::stack::{Fiber, FiberQueue};
 use crate::sync::Arc;
-use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sys;
 use std::ptr::null_mut;
 
@@ -52,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) blocking: BlockingPool,
     pub(crate) home: Home,
+    /// The processor that is called to take tasks from others, plus one; 0 if none is. See `slice`.
+    pub(crate) pressing: AtomicUsize,
+    /// Processors that run a batch fiber.
+    pub(crate) batch_running: AtomicUsize,
 }
 
 impl Shared {
@@ -78,6 +82,8 @@ impl Shared {
             counters: Counters::default(),
             blocking: BlockingPool::new(config.max_blocking_threads, config.thread_keep_alive),
             home: Home::new(),
+            pressing: AtomicUsize::new(0),
+            batch_running: AtomicUsize::new(0),
             config,
         }
     }
@@ -114,55 +120,53 @@ impl Shared {
         unsafe { (held as *const Processor).as_ref() }
     }
 
-    /// Is anything runnable that this processor could run instead of what it runs?
-    pub(crate) fn anything_waits(&self, processor: &Processor) -> bool {
-        !self.batch.is_empty()
-            || !self.global.is_empty()
-            || !processor.queue.is_empty()
-            || processor.due.load(Ordering::SeqCst)
-            || self.shutdown.has_begun()
-            || self.root_waits()
-    }
-
     /// Is anything runnable anywhere?
     pub(crate) fn anything_runnable(&self, processor: &Processor) -> bool {
         self.anything_waits(processor)
             || self
                 .processors
                 .iter()
-                .any(|processor| !processor.queue.is_empty())
+                .any(|other| !other.queue.is_empty() || other.slot.offers())
     }
 
     /// Makes a task runnable, from anywhere.
     pub(crate) fn schedule(&self, task: Notified) {
         let critical = Critical::enter();
-        match self.processor_here(&critical) {
-            Some(processor) => {
-                processor.queue.push(task, &self.global);
-                self.submitted_to(processor);
+        let Some(processor) = self.processor_here(&critical) else {
+            self.global.push(task);
+            self.submitted();
+            return;
+        };
+        if let Some(older) = processor.slot.put(task) {
+            processor.queue.push(older, &self.global);
+            // The ring's tail is a plain store: it must be visible before the looks below (Submit 2 in `sleep`).
+            fence(Ordering::SeqCst);
+            if !self.wake_one() {
+                self.press_batch();
             }
-            None => {
-                self.global.push(task);
-                self.submitted();
-            }
+        }
+        if !processor.pressed.load(Ordering::Relaxed) {
+            self.press_here(processor, &critical);
         }
     }
 
-    /// Somebody put a task where `processor`, which is busy, will find it: wake an idle one, or see to it that
-    /// this one's slice is bounded.
-    #[inline]
-    pub(crate) fn submitted_to(&self, processor: &Processor) {
-        // The ring's tail is a plain store: it must be visible before the looks below (Submit 2 in `sleep`).
-        fence(Ordering::SeqCst);
-        if !self.wake_one() {
-            self.bound_slice(processor);
+    /// A task waits for the caller's own processor, in the middle of a poll or between two.
+    #[cold]
+    fn press_here(&self, processor: &Processor, critical: &Critical) {
+        let Some(fiber) = critical.fiber() else {
+            return;
+        };
+        // Between two polls the loop itself is about to take the task.
+        if !fiber.is_between_polls.load(Ordering::Relaxed) && self.press(processor) {
+            // The end of the critical section gives way.
+            fiber.poison();
         }
     }
 
     /// Somebody put work into a queue that all share.
     pub(crate) fn submitted(&self) {
         if !self.wake_one() {
-            self.bound_slices();
+            self.press_any();
         }
     }
 
@@ -191,112 +195,30 @@ impl Shared {
         self.monitor.busy_again();
     }
 
-    /// Bounds the current poll of this processor by a slice, if it is not yet.
-    pub(crate) fn bound_slice(&self, processor: &Processor) {
-        if processor.slice_end.load(Ordering::SeqCst) != u64::MAX {
-            return;
-        }
-        self.start_slice(processor, self.config.slice);
-    }
-
-    /// The same for every busy processor.
-    pub(crate) fn bound_slices(&self) {
-        for processor in &self.processors {
-            if !self.sleep.idle.contains(processor.index) {
-                self.bound_slice(processor);
-            }
-        }
-    }
-
-    /// A slice of `length` begins now.
-    pub(crate) fn start_slice(&self, processor: &Processor, length: u64) {
-        processor
-            .slice_tick
-            .store(processor.tick.load(Ordering::Relaxed), Ordering::Relaxed);
-        processor
-            .slice_end
-            .store(sys::now() + length, Ordering::SeqCst);
-        self.rearm(processor);
-    }
-
-    /// What runs on this processor has changed: `fiber` goes on, or tasks are polled by a fresh one. Bounds it if
-    /// anybody waits, and sets the timer.
-    ///
-    /// Beside each other, tasks run for half a slice at a time, and the fiber that is next for an eighth. A due
-    /// timer cuts both short without giving anybody more: the tasks' half goes on, and the fiber keeps the rest.
-    pub(crate) fn begin_slice(&self, processor: &Processor, fiber: Option<&Fiber>) {
-        let had_tasks = processor
-            .runs_tasks
-            .swap(fiber.is_none(), Ordering::Relaxed);
-        processor.used_up.store(false, Ordering::Relaxed);
-        if !self.anything_waits(processor) {
-            processor.slice_end.store(u64::MAX, Ordering::SeqCst);
-            // Somebody may have come between the look and the store.
-            if !self.anything_waits(processor) {
-                self.rearm(processor);
-                return;
-            }
-        }
-        let slice = self.config.slice;
-        let tasks_wait = !processor.queue.is_empty() || !self.global.is_empty();
-        let length = match fiber {
-            Some(fiber) => match fiber.slice_left.swap(0, Ordering::Relaxed) {
-                0 if tasks_wait => (slice / 8).max(MIN_SLICE),
-                0 => slice,
-                left => left,
-            },
-            None if had_tasks => {
-                self.keep_slice(processor);
-                return;
-            }
-            None => slice / 2,
-        };
-        self.start_slice(processor, length);
-    }
-
-    /// A request to give way was honoured where nothing changed: the slice that runs goes on, unless it has ended.
-    pub(crate) fn keep_slice(&self, processor: &Processor) {
-        let end = processor.slice_end.load(Ordering::SeqCst);
-        if !self.anything_waits(processor) {
-            processor.slice_end.store(u64::MAX, Ordering::SeqCst);
-            // Somebody may have come between the look and the store.
-            if !self.anything_waits(processor) {
-                self.rearm(processor);
-                return;
-            }
-        }
-        if end != u64::MAX && end > sys::now() {
-            processor.slice_end.store(end, Ordering::SeqCst);
-            self.rearm(processor);
-            return;
-        }
-        if end != u64::MAX && !self.batch.is_empty() {
-            processor.batch_turn.store(true, Ordering::Relaxed);
-        }
-        self.start_slice(processor, self.config.slice / 2);
-    }
-
     /// When this processor's worker should next get a signal.
     fn next_alarm(&self, processor: &Processor) -> u64 {
-        let slice = processor.slice_end.load(Ordering::SeqCst);
+        let look = processor.look.load(Ordering::SeqCst);
         if processor.due.load(Ordering::SeqCst) {
             // Its timers have gone off already; whoever serves them sets the next alarm.
-            return slice;
+            return look;
         }
-        slice.min(self.timers.shard(processor.index).next())
+        let floor = processor.timer_floor.load(Ordering::Relaxed);
+        look.min(self.timers.shard(processor.index).next().max(floor))
     }
 
-    /// Sets the timer of the processor's worker. Any thread; async-signal-safe.
-    pub(crate) fn rearm(&self, processor: &Processor) {
+    /// Sets the timer of the processor's worker; one that would go off too early only if `exactly`. Any thread;
+    /// async-signal-safe.
+    pub(crate) fn rearm(&self, processor: &Processor, exactly: bool) {
         // SAFETY: null, or a worker that is freed together with `self`.
         let Some(worker) = (unsafe { processor.worker.load(Ordering::SeqCst).as_ref() }) else {
             return;
         };
         let mut alarm = self.next_alarm(processor);
         // One that goes off earlier does as well: the handler finds that nobody wants the worker, and sets the
-        // next. A system call costs half a microsecond, and slices end later and later while polls come and go.
+        // next. A system call costs half a microsecond, and looks are later and later while polls come and go.
         let armed = worker.target.armed.load(Ordering::SeqCst);
-        if armed == alarm || (alarm != u64::MAX && armed < alarm && armed > sys::now()) {
+        let is_enough = !exactly && alarm != u64::MAX && armed < alarm && armed > sys::now();
+        if armed == alarm || is_enough {
             return;
         }
         // Two threads may do this at once with different alarms in mind: whoever sets the later one last must
@@ -432,7 +354,9 @@ impl Shared {
 
     /// A fiber was put into `batch`.
     pub(crate) fn submitted_fiber(&self) {
-        self.submitted();
+        if !self.wake_one() {
+            self.bound_for_batch();
+        }
         if self.spare_fibers.len() < self.config.low_fibers() {
             self.supply.ask();
         }

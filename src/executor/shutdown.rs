@@ -112,6 +112,8 @@ impl Shared {
         processor: &super::processor::Processor,
     ) {
         processor.retired.store(true, Ordering::SeqCst);
+        self.nothing_runs(processor);
+        self.answer(processor);
         worker.target.processor.release();
         let retired = self.shutdown.retired.fetch_add(1, Ordering::SeqCst) + 1;
         if retired == self.processors.len() {
@@ -150,7 +152,7 @@ impl Shared {
             let task = {
                 let critical = Critical::enter();
                 self.processor_here(&critical)
-                    .and_then(|processor| processor.queue.pop())
+                    .and_then(|processor| processor.queue.pop().or_else(|| processor.slot.take()))
                     .or_else(|| self.global.pop_many(0, |_| {}))
             };
             // Dropped outside of the critical section: it may free.
@@ -163,7 +165,7 @@ impl Shared {
 
     /// Is there nothing for [`drain`](Self::drain) to do?
     pub(crate) fn is_drained(&self, processor: &super::processor::Processor) -> bool {
-        self.tasks.is_empty() && processor.queue.is_empty() && self.global.is_empty()
+        self.tasks.is_empty() && !processor.has_task() && self.global.is_empty()
     }
 }
 
@@ -187,7 +189,9 @@ pub(crate) fn run(
     while let Some(index) = shared.sleep.idle.take_any() {
         shared.wake(index);
     }
-    shared.bound_slices();
+    for processor in &shared.processors {
+        shared.press_from_afar(processor);
+    }
     shared.supply.ask();
     shared.monitor.poke();
 

@@ -24,7 +24,6 @@
 //! put the old one where another worker can take it; go.
 
 use super::actions::WorkerActions;
-use super::builder::MIN_SLICE;
 use super::processor::Processor;
 use super::shared::Shared;
 use crate::arch;
@@ -251,21 +250,13 @@ impl Worker {
     fn set_aside(&self, processor: &Processor, fiber: &Fiber, used_up: bool) -> Goes {
         fiber.preemptions.fetch_add(1, Ordering::Relaxed);
         fiber.last_worker.store(self.argument(), Ordering::Relaxed);
-        let end = processor.slice_end.load(Ordering::SeqCst);
-        let left = match end {
-            _ if used_up => 0,
-            // Nobody had waited: it begins a slice when it is resumed.
-            u64::MAX => {
-                fiber.slice_left.store(0, Ordering::Relaxed);
-                return Goes::BatchFront;
-            }
-            end => end.saturating_sub(sys::now()),
+        let left = if used_up {
+            0
+        } else {
+            self.shared().slice_left(processor)
         };
-        let is_worth_it = left >= MIN_SLICE;
-        fiber
-            .slice_left
-            .store(if is_worth_it { left } else { 0 }, Ordering::Relaxed);
-        if is_worth_it {
+        fiber.slice_left.store(left, Ordering::Relaxed);
+        if left > 0 {
             Goes::BatchFront
         } else {
             Goes::BatchBack
@@ -284,7 +275,7 @@ impl Worker {
         if let Some((old, goes)) = old {
             self.publish(old, goes);
         }
-        self.shared().begin_slice(processor, resumed);
+        self.shared().switched(processor, resumed);
         self.enter(new)
     }
 
@@ -292,10 +283,7 @@ impl Worker {
     fn dispatch(&self, processor: &Processor) -> ! {
         let shared = self.shared();
         loop {
-            let tasks = processor.due.load(Ordering::SeqCst)
-                || !processor.queue.is_empty()
-                || !shared.global.is_empty()
-                || shared.root_waits();
+            let tasks = shared.interactive_waits(processor);
             if shared.shutdown.is_abandoned() {
                 shared.give_back_all(true);
             }
@@ -535,11 +523,18 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         let slices = processor.slices.load(Ordering::Relaxed);
         processor.slices.store(slices + 1, Ordering::Relaxed);
     }
-    let tasks = processor.due.load(Ordering::SeqCst)
-        || !processor.queue.is_empty()
-        || !shared.global.is_empty()
-        || shared.shutdown.has_begun()
-        || shared.root_waits();
+    let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
+    if runs_tasks
+        && processor.batch_turn.load(Ordering::Relaxed)
+        && let Some(next) = shared.batch.pop()
+    {
+        let goes = worker.set_aside(processor, fiber, true);
+        worker.switch(processor, Some((fiber, goes)), New::Preempted(next));
+    }
+    let tasks = shared.interactive_waits(processor) && !shared.is_owed(processor);
+    if tasks && !used_up && !processor.due.load(Ordering::Relaxed) {
+        shared.counters.add(&shared.counters.wakeups);
+    }
     if tasks && let Some(spare) = shared.take_spare_fiber() {
         let goes = worker.set_aside(processor, fiber, used_up);
         worker.switch(processor, Some((fiber, goes)), New::Spare(spare));
@@ -556,10 +551,20 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         );
     }
     // Whoever waited has been served elsewhere.
-    if used_up && !processor.runs_tasks.load(Ordering::Relaxed) {
-        shared.begin_slice(processor, Some(fiber));
+    if runs_tasks {
+        let now = sys::now();
+        processor.mark_time.store(now, Ordering::Relaxed);
+        shared.relook(processor, now);
     } else {
-        shared.keep_slice(processor);
+        fiber.slice_left.store(
+            if used_up {
+                0
+            } else {
+                shared.slice_left(processor)
+            },
+            Ordering::Relaxed,
+        );
+        shared.switched(processor, Some(fiber));
     }
     worker.enter(fiber)
 }

@@ -68,6 +68,8 @@ pub(crate) struct Fiber {
     pub(crate) preemptions: AtomicU32,
     /// What is left of its slice, in nanoseconds, where a timer cut it short; 0: it begins a new one.
     pub(crate) slice_left: AtomicU64,
+    /// It wakes tasks between two polls: its loop is about to take them.
+    pub(crate) is_between_polls: AtomicBool,
     /// It has announced itself for the first time.
     pub(crate) is_announced: AtomicBool,
     /// It has been given back to end: its lender has nothing to do but that.
@@ -139,6 +141,7 @@ impl Fiber {
             in_handler: AtomicBool::new(false),
             preemptions: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
+            is_between_polls: AtomicBool::new(false),
             is_announced: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),

@@ -200,7 +200,7 @@ pub(crate) fn make(shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Rule H3: the processor's owner leaves it.
 pub(crate) fn park(shared: &Shared, processor: &Processor) {
-    processor.slice_end.store(u64::MAX, Ordering::SeqCst);
+    shared.nothing_runs(processor);
     processor.worker.store(null_mut(), Ordering::SeqCst);
     processor.parked.store(PARKED, Ordering::SeqCst);
     shared.sleep.idle.insert(processor.index);
@@ -229,7 +229,7 @@ fn unpark(shared: &Shared, processor: &Processor, worker: &Worker) {
         .target
         .processor
         .give(std::ptr::from_ref(processor) as usize);
-    shared.begin_slice(processor, None);
+    shared.switched(processor, None);
 }
 
 /// What the home fiber does its loop for.
@@ -304,7 +304,8 @@ pub(super) fn at_top(
         return AtTop::Go;
     }
     let tick = processor.tick.load(Ordering::Relaxed);
-    let ahead = processor.queue.len() + shared.global.len();
+    let in_slot = usize::from(!processor.slot.is_empty());
+    let ahead = processor.queue.len() + in_slot + shared.global.len();
     let turn = *drive
         .turn
         .get_or_insert_with(|| tick + (ahead as u64).min(ROOT_EVERY));

@@ -1,9 +1,11 @@
-//! Run queues: one ring per processor, one list for all.
+//! Run queues: one ring and one slot per processor, one list for all.
 //!
-//! Both are used inside critical sections: no operation allocates, and none drops a task.
+//! All are used inside critical sections: no operation allocates, and none drops a task.
 
 mod global;
 mod local;
+mod slot;
 
 pub(crate) use global::Global;
 pub(crate) use local::Local;
+pub(crate) use slot::Slot;

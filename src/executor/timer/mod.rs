@@ -181,6 +181,13 @@ impl Shard {
         self.next.load(Ordering::SeqCst)
     }
 
+    /// Is one due? Reads the clock only if there are any.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        let next = self.next();
+        next != NEVER && next <= crate::sys::now()
+    }
+
     /// Fires timers that are due at `now`, as many as `into` has room for.
     ///
     /// May be called in a critical section, if `into` is woken outside it.

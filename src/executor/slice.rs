@@ -1,0 +1,409 @@
+//! Who may run for how long: time slices, the two classes, and preemption for the sake of what was just woken.
+//!
+//! # Two classes
+//!
+//! A runnable *task* is interactive: it was woken or spawned, and is about to be polled from the start. A *fiber* that
+//! was preempted in the middle of a poll is batch, until that poll ends. Interactive goes first; batch has a
+//! guaranteed share of each processor (`Builder::batch_share`) while both wait. Within a class it is first come,
+//! first served, but for the one slot of a processor that `queue` describes.
+//!
+//! A processor runs one or the other: *tasks* (T), polled by whatever fiber its loop is on, or one *batch fiber* (B).
+//!
+//! | runs | is stopped for | not before |
+//! |---|---|---|
+//! | T | a task that waits, or a timer that is due | the poll is `need` old: the minimum slice, more when many preempted polls wait already |
+//! | T | batch | batch is owed `quantum`, and the poll is `need` old; between two polls at once |
+//! | B | a task that waits | it has run for a minimum slice, and has had what batch was owed when it began |
+//! | B | a timer that is due | a quarter of that |
+//! | B | another batch fiber | its slice is used up |
+//!
+//! What nobody waits for is never interrupted.
+//!
+//! # Looking
+//!
+//! How old a poll is needs no clock per poll: `tick` counts polls, and a *mark* is a tick and a time. A tick that has not
+//! moved since the mark is a poll at least that old. A processor has one time at which its worker's timer looks again,
+//! `look`; the signal handler (`judge`) then stops the poll, or marks it and sets the next look (`relook`).
+//!
+//! **Press** (any thread): a task waits for this processor. If it is not `pressed` yet, mark its poll and bring its look
+//! forward to the earliest moment at which the table above lets it be stopped. If that is now and the poll is the
+//! presser's own, it gives way at the end of the critical section that it is in, without a signal.
+//!
+//! A wake that finds no idle processor presses: its own processor, if the task is in that one's queue; otherwise, and if
+//! batch fibers run elsewhere, one that runs a batch fiber, or else any (`press_any`). Who is pressed in this way is
+//! *called*, one at a time (`Shared::pressing`); it answers at the top of its loop, and passes the call on if more waits
+//! than it takes. So a flood of wakes is one signal at a time.
+//!
+//! A look that finds another poll than the marked one was useless, and a processor has [`BURST`] of those, then one
+//! per [`RELAXED`]: short polls in a row, each of which wakes somebody, must not cost a signal each. They end by
+//! themselves. The monitor, which looks every millisecond without a signal, finds the long one among them.
+//!
+//! # Why nobody waits unseen
+//!
+//! - In a processor's own queue: whoever puts a task there in the middle of a poll presses, and so does the loop
+//!   that begins a poll while others wait.
+//! - In the queue that all share: the submitter wakes, finds a searcher, or calls. Who is called says that it is not
+//!   (`pressing` = 0) *before* it looks at the queue; the submitter reads `pressing` *after* it has filled it.
+//! - `relook` writes `pressed` and `look` first and then looks at the queues once more; a presser fills the queue
+//!   first and then reads `pressed`. All of that is sequentially consistent: one of the two sees the other.
+
+use super::builder::MIN_SLICE;
+use super::processor::Processor;
+use super::shared::Shared;
+use crate::stack::Fiber;
+use crate::sync::atomic::Ordering;
+use crate::sys;
+
+/// Useless looks in a row that cost nothing but themselves.
+const BURST: u64 = 16;
+/// After those, so many nanoseconds between two.
+const RELAXED: u64 = 2_000_000;
+/// Parts that a batch share is counted in.
+pub(crate) const PARTS: u64 = 1024;
+
+impl Shared {
+    /// Does a task wait for this processor, or a timer?
+    pub(crate) fn interactive_waits(&self, processor: &Processor) -> bool {
+        processor.due.load(Ordering::SeqCst) || self.task_waits(processor)
+    }
+
+    fn task_waits(&self, processor: &Processor) -> bool {
+        processor.has_task()
+            || !self.global.is_empty()
+            || processor.called.load(Ordering::SeqCst)
+            || (self.shutdown.has_begun() && !processor.is_drained.load(Ordering::Relaxed))
+            || self.root_waits()
+    }
+
+    /// Is anything runnable that this processor could run instead of what it runs?
+    pub(crate) fn anything_waits(&self, processor: &Processor) -> bool {
+        !self.batch.is_empty() || self.interactive_waits(processor)
+    }
+
+    /// Batch gets its turn when it is owed so much, and so long a turn.
+    fn quantum(&self) -> u64 {
+        (self.config.slice / 8).max(self.config.min_slice)
+    }
+
+    /// So old must a poll be to be stopped for a task. Each poll that is stopped for the first time takes a fiber, and
+    /// many of the same length would better run one after the other.
+    fn need(&self) -> u64 {
+        let waiting = self.batch.len() / (2 * self.processors.len());
+        (self.config.min_slice * (1 + waiting as u64)).min(self.config.slice)
+    }
+
+    /// What batch is owed by this processor, now; `waits` is whether any has waited.
+    fn owed(&self, processor: &Processor, now: u64, waits: bool) -> u64 {
+        let credit = processor.credit.load(Ordering::Relaxed);
+        let since = now.saturating_sub(processor.settled.load(Ordering::Relaxed));
+        if !processor.runs_tasks.load(Ordering::Relaxed) {
+            return credit.saturating_sub(since);
+        }
+        if !waits {
+            return credit;
+        }
+        let gained = since.min(1 << 40) * self.config.batch_per_task / PARTS;
+        (credit + gained).min(4 * self.quantum())
+    }
+
+    /// When batch is owed a turn, if tasks go on and it goes on waiting.
+    fn batch_due(&self, processor: &Processor, now: u64) -> u64 {
+        let missing = self
+            .quantum()
+            .saturating_sub(self.owed(processor, now, true));
+        now + missing * PARTS / self.config.batch_per_task.max(1)
+    }
+
+    /// What runs on this processor has changed: `fiber` goes on, or tasks are polled. Owner only.
+    pub(crate) fn switched(&self, processor: &Processor, fiber: Option<&Fiber>) {
+        let now = sys::now();
+        let owed = self.owed(processor, now, fiber.is_some() || !self.batch.is_empty());
+        processor.credit.store(owed, Ordering::Relaxed);
+        processor.settled.store(now, Ordering::Relaxed);
+        processor.since.store(now, Ordering::Relaxed);
+        processor.used_up.store(false, Ordering::Relaxed);
+        let had_tasks = processor
+            .runs_tasks
+            .swap(fiber.is_none(), Ordering::Relaxed);
+        match fiber {
+            None => {
+                processor.timer_floor.store(0, Ordering::Relaxed);
+                if !had_tasks {
+                    self.batch_running.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            Some(fiber) => {
+                processor.batch_turn.store(false, Ordering::Relaxed);
+                let left = match fiber.slice_left.swap(0, Ordering::Relaxed) {
+                    0 => self.config.slice,
+                    left => left,
+                };
+                processor.slice_end.store(now + left, Ordering::Relaxed);
+                processor.turn_end.store(now + owed, Ordering::Relaxed);
+                let guarded = now + owed.max(self.config.min_slice / 4);
+                processor.timer_floor.store(guarded, Ordering::Relaxed);
+                if had_tasks {
+                    self.batch_running.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+        // A timer that is due is served at once by the loop that begins.
+        self.set_look(processor, now, fiber.is_none());
+        // What was set for what ran before may be too early, and a signal costs more than a system call.
+        self.rearm(processor, true);
+    }
+
+    /// Nothing runs on this processor: its owner sleeps, or is about to give it up.
+    pub(crate) fn nothing_runs(&self, processor: &Processor) {
+        processor.look.store(u64::MAX, Ordering::SeqCst);
+        processor.pressed.store(false, Ordering::SeqCst);
+        if !processor.runs_tasks.swap(true, Ordering::Relaxed) {
+            self.batch_running.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// When a task that waits may stop what runs here.
+    fn stop_for_task(&self, processor: &Processor, now: u64) -> u64 {
+        if !processor.runs_tasks.load(Ordering::Relaxed) {
+            let ran = if processor.due.load(Ordering::SeqCst) {
+                self.config.min_slice / 4
+            } else {
+                self.config.min_slice
+            };
+            let turn_end = processor.turn_end.load(Ordering::Relaxed);
+            return turn_end.max(processor.since.load(Ordering::Relaxed) + ran);
+        }
+        let old_enough = processor.mark_here(now) + self.need();
+        if processor.useless.load(Ordering::Relaxed) > now + BURST * RELAXED {
+            old_enough.max(now + RELAXED)
+        } else {
+            old_enough
+        }
+    }
+
+    /// Sets the next look of a processor by what waits for it now. Its owner, or the handler on it.
+    pub(crate) fn relook(&self, processor: &Processor, now: u64) {
+        self.set_look(processor, now, false);
+        self.rearm(processor, false);
+    }
+
+    fn set_look(&self, processor: &Processor, now: u64, serves_timers: bool) {
+        let waits = || {
+            if serves_timers {
+                self.task_waits(processor)
+            } else {
+                self.interactive_waits(processor)
+            }
+        };
+        loop {
+            let tasks = waits();
+            let batch = !self.batch.is_empty();
+            let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
+            let mut look = u64::MAX;
+            if tasks {
+                look = self.stop_for_task(processor, now);
+            }
+            if batch {
+                look = look.min(if runs_tasks {
+                    self.batch_due(processor, now)
+                } else {
+                    processor.slice_end.load(Ordering::Relaxed)
+                });
+            }
+            if runs_tasks {
+                // A look that has just been and stopped nothing is not repeated at once.
+                look = look.max(now + self.config.min_slice / 2);
+            }
+            processor.pressed.store(tasks, Ordering::SeqCst);
+            processor.look.store(look, Ordering::SeqCst);
+            // Somebody may have come between the look and the stores.
+            if (tasks || !waits()) && (batch || self.batch.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    /// A task waits for this processor: see the module's head. Any thread; async-signal-safe. True: what runs may be
+    /// stopped at once.
+    #[cold]
+    pub(crate) fn press(&self, processor: &Processor) -> bool {
+        if processor.pressed.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let now = sys::now();
+        let at = self.stop_for_task(processor, now);
+        // Should it not be stopped by its own hand, the next look does it.
+        processor.look.fetch_min(at, Ordering::SeqCst);
+        if at > now {
+            self.rearm(processor, false);
+        }
+        at <= now
+    }
+
+    /// As [`press`](Self::press), for a processor that may be somebody else's.
+    pub(crate) fn press_from_afar(&self, processor: &Processor) {
+        if self.press(processor) {
+            self.rearm(processor, false);
+        }
+    }
+
+    /// Tasks wait that any processor can take, and none is idle: calls one.
+    #[cold]
+    pub(crate) fn press_any(&self) {
+        if self.pressing.load(Ordering::SeqCst) != 0 {
+            return;
+        }
+        let Some(victim) = self.victim() else {
+            return;
+        };
+        let claimed =
+            self.pressing
+                .compare_exchange(0, victim.index + 1, Ordering::SeqCst, Ordering::SeqCst);
+        if claimed.is_ok() {
+            victim.called.store(true, Ordering::SeqCst);
+            self.press_from_afar(victim);
+        }
+    }
+
+    /// Tasks wait in some processor's queue, and none is idle: calls one that runs a batch fiber, if any does.
+    #[inline]
+    pub(crate) fn press_batch(&self) {
+        if self.batch_running.load(Ordering::SeqCst) > 0 {
+            self.press_any();
+        }
+    }
+
+    /// Passes a call on, if more waits.
+    pub(crate) fn pass_on(&self) {
+        if !self.global.is_empty() {
+            self.submitted();
+        } else if self.processors.iter().any(|other| !other.queue.is_empty()) && !self.wake_one() {
+            self.press_batch();
+        }
+    }
+
+    /// Whom to call: the batch fiber that has run longest, or else the poll known to have.
+    fn victim(&self) -> Option<&Processor> {
+        let busy = || {
+            self.processors.iter().filter(|processor| {
+                !self.sleep.idle.contains(processor.index)
+                    && !processor.retired.load(Ordering::Relaxed)
+            })
+        };
+        let batch = busy()
+            .filter(|processor| !processor.runs_tasks.load(Ordering::Relaxed))
+            .min_by_key(|processor| processor.since.load(Ordering::Relaxed));
+        batch.or_else(|| {
+            busy().min_by_key(|processor| {
+                let is_known = processor.mark_tick.load(Ordering::Relaxed)
+                    == processor.tick.load(Ordering::Relaxed);
+                if is_known {
+                    processor.mark_time.load(Ordering::Relaxed)
+                } else {
+                    u64::MAX
+                }
+            })
+        })
+    }
+
+    /// At the top of its loop, a processor that was called answers. It then looks at all queues.
+    #[cold]
+    pub(crate) fn answer(&self, processor: &Processor) {
+        processor.called.store(false, Ordering::SeqCst);
+        let _ = self.pressing.compare_exchange(
+            processor.index + 1,
+            0,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+    }
+
+    /// A fiber was put into `batch`: every busy processor that nobody waited for runs until its next look only.
+    pub(crate) fn bound_for_batch(&self) {
+        let mut time = None;
+        let is_first = self.batch.len() <= 1;
+        for processor in &self.processors {
+            let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
+            if is_first && runs_tasks {
+                // Nobody has waited until now.
+                let now = *time.get_or_insert_with(sys::now);
+                processor.settled.store(now, Ordering::Relaxed);
+            }
+            if processor.look.load(Ordering::SeqCst) != u64::MAX
+                || self.sleep.idle.contains(processor.index)
+            {
+                continue;
+            }
+            let now = *time.get_or_insert_with(sys::now);
+            let at = if runs_tasks {
+                let _ = processor.mark_here(now);
+                self.batch_due(processor, now)
+            } else {
+                processor.slice_end.load(Ordering::Relaxed).max(now)
+            };
+            processor.look.fetch_min(at, Ordering::SeqCst);
+            self.rearm(processor, false);
+        }
+    }
+
+    /// The signal has come: is what runs here to give way? In the handler, with `due` up to date.
+    pub(crate) fn judge(&self, processor: &Processor, now: u64) -> bool {
+        let tasks = self.interactive_waits(processor);
+        let batch = !self.batch.is_empty();
+        if !processor.runs_tasks.load(Ordering::Relaxed) {
+            if batch && processor.slice_end.load(Ordering::Relaxed) <= now {
+                processor.used_up.store(true, Ordering::Relaxed);
+                return true;
+            }
+            return tasks && self.stop_for_task(processor, now) <= now;
+        }
+        let tick = processor.tick.load(Ordering::Relaxed);
+        let is_marked = processor.mark_tick.load(Ordering::Relaxed) == tick;
+        let age = now.saturating_sub(processor.mark_here(now));
+        let batch_turn = batch && self.owed(processor, now, true) >= self.quantum();
+        if batch_turn {
+            processor.batch_turn.store(true, Ordering::Relaxed);
+        }
+        if age < self.need() {
+            if !is_marked {
+                let useless = processor.useless.load(Ordering::Relaxed).max(now);
+                processor
+                    .useless
+                    .store(useless + RELAXED, Ordering::Relaxed);
+                let is_tired = useless > now + BURST * RELAXED;
+                let floor = if is_tired { now + RELAXED } else { 0 };
+                processor.timer_floor.store(floor, Ordering::Relaxed);
+            }
+            return false;
+        }
+        if batch_turn {
+            return true;
+        }
+        if tasks && age < 2 * self.need() && processor.has_task() {
+            // Somebody idle may take it, before this poll has to make room.
+            processor.slot.open();
+            if self.wake_one() {
+                return false;
+            }
+        }
+        tasks
+    }
+
+    /// What is left of a batch fiber's slice when it makes room for a task; 0 if it is not worth a signal.
+    pub(crate) fn slice_left(&self, processor: &Processor) -> u64 {
+        if processor.runs_tasks.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let end = processor.slice_end.load(Ordering::Relaxed);
+        match end.saturating_sub(sys::now()) {
+            left if left >= MIN_SLICE / 2 => left,
+            _ => 0,
+        }
+    }
+
+    /// Has the batch fiber that runs here a right to go on although tasks wait?
+    pub(crate) fn is_owed(&self, processor: &Processor) -> bool {
+        !processor.runs_tasks.load(Ordering::Relaxed)
+            && processor.turn_end.load(Ordering::Relaxed) > sys::now()
+    }
+}
