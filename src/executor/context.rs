@@ -25,6 +25,21 @@ pub(crate) fn current() -> Option<Handle> {
         .flatten()
 }
 
+/// Runs `f` with the current runtime, which is not counted for it. `f` must not run code of the user's: a
+/// destructor, say, may want to enter another runtime. None as in [`current`].
+pub(super) fn with_current<R>(f: impl FnOnce(&Handle) -> R) -> Option<R> {
+    // Not moved in: it is user code that is dropped with it where there is no runtime.
+    let mut f = Some(f);
+    CURRENT
+        .try_with(|current| {
+            let current = current.borrow();
+            let handle = current.as_ref()?;
+            f.take().map(|f| f(handle))
+        })
+        .ok()
+        .flatten()
+}
+
 /// What timers made here belong to.
 pub(crate) fn timer_driver() -> Option<Arc<dyn Driver>> {
     current().map(|handle| handle.shared as Arc<dyn Driver>)

@@ -164,7 +164,14 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                     // The poll has not begun: it is not too old.
                     let _ = shared.press(processor);
                 }
-                preemptible(fiber, || task.run());
+                match shared.poll_times.get(processor.index) {
+                    None => preemptible(fiber, || task.run()),
+                    Some(times) => preemptible(fiber, || {
+                        let start = sys::now();
+                        task.run();
+                        times.record(sys::now() - start);
+                    }),
+                }
             }
             Next::Timers => wake_expired(shared, processor, fiber),
             Next::Fiber(next) => worker.leave_for(fiber, next),
@@ -254,7 +261,9 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
         if let Some(fiber) = shared.batch.pop() {
             return found_next(shared, processor, Next::Fiber(fiber));
         }
+        processor.rests(sys::now());
         park(shared, processor);
+        processor.works(sys::now());
         // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
         if shared.timers.shard(processor.index).next() != u64::MAX {
             shared.rearm(processor, false);

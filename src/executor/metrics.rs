@@ -1,10 +1,15 @@
 //! What a runtime counts.
 
+use super::histogram::{self, BUCKETS};
+use super::processor::Processor;
 use super::shared::Shared;
 use crate::preempt::{REFUSALS, Refusal, signal};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sys;
 use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
 
 /// Counters that are not a processor's or a worker's own. All of them count rare events.
 #[derive(Debug, Default)]
@@ -17,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) signals: AtomicU64,
     pub(crate) migrations: AtomicU64,
     pub(crate) wakeups: AtomicU64,
+    pub(crate) wakes: AtomicU64,
 }
 
 impl Counters {
@@ -49,7 +55,10 @@ impl fmt::Debug for RuntimeMetrics {
             .field("polls", &self.polls())
             .field("asynchronous", &self.asynchronous_preemptions())
             .field("synchronous", &self.synchronous_preemptions())
+            .field("wakeup_preemptions", &self.wakeup_preemptions())
             .field("migrations", &self.migrations())
+            .field("signals", &self.signals())
+            .field("useless_signals", &self.useless_signals())
             .field("refused_in_scheduler", &self.refused_in_scheduler())
             .field(
                 "refused_in_critical_section",
@@ -87,6 +96,128 @@ impl RuntimeMetrics {
     /// Runnable polls that were preempted and wait for a processor.
     pub fn preempted_depth(&self) -> usize {
         self.shared.batch.len()
+    }
+
+    /// Runnable tasks in one processor's own queue. Processors are numbered from 0 to
+    /// [`num_workers`](Self::num_workers).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor. So do the other methods that take a number.
+    #[track_caller]
+    pub fn worker_local_queue_depth(&self, worker: usize) -> usize {
+        let processor = self.processor(worker);
+        processor.queue.len() + usize::from(!processor.slot.is_empty())
+    }
+
+    /// How long this processor was not idle: it ran tasks, or decided which.
+    #[track_caller]
+    pub fn worker_total_busy_duration(&self, worker: usize) -> Duration {
+        Duration::from_nanos(self.processor(worker).busy_so_far(sys::now()))
+    }
+
+    /// How often this processor found nothing to do and went to sleep.
+    #[track_caller]
+    pub fn worker_park_count(&self, worker: usize) -> u64 {
+        self.processor(worker).parks.load(Ordering::Relaxed)
+    }
+
+    /// Polls that began on this processor.
+    #[track_caller]
+    pub fn worker_poll_count(&self, worker: usize) -> u64 {
+        self.processor(worker).tick.load(Ordering::Relaxed)
+    }
+
+    /// How often this processor took tasks from another's queue: half of the queue at a time.
+    #[track_caller]
+    pub fn worker_steal_operations(&self, worker: usize) -> u64 {
+        self.processor(worker).steals.load(Ordering::Relaxed)
+    }
+
+    #[track_caller]
+    fn processor(&self, worker: usize) -> &Processor {
+        let processors = &self.shared.processors;
+        processors.get(worker).unwrap_or_else(|| {
+            panic!(
+                "there is no worker {worker}: there are {}",
+                processors.len()
+            )
+        })
+    }
+
+    /// Were polls timed? See [`Builder`](crate::runtime::Builder::enable_metrics_poll_time_histogram).
+    pub fn poll_time_histogram_enabled(&self) -> bool {
+        !self.shared.poll_times.is_empty()
+    }
+
+    /// How many buckets the histogram of poll times has.
+    pub fn poll_time_histogram_num_buckets(&self) -> usize {
+        if self.poll_time_histogram_enabled() {
+            BUCKETS
+        } else {
+            0
+        }
+    }
+
+    /// The poll times that a bucket counts. They double from bucket to bucket; the last one has no end.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such bucket.
+    #[track_caller]
+    pub fn poll_time_histogram_bucket_range(&self, bucket: usize) -> Range<Duration> {
+        self.check_bucket(bucket);
+        histogram::range(bucket)
+    }
+
+    /// Polls that began on this processor, and took so long from their begin to their end. A poll that was preempted
+    /// counts with all the time until it ended.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor or bucket.
+    #[track_caller]
+    pub fn poll_time_histogram_bucket_count(&self, worker: usize, bucket: usize) -> u64 {
+        self.check_bucket(bucket);
+        let index = self.processor(worker).index;
+        self.shared.poll_times[index].count(bucket)
+    }
+
+    #[track_caller]
+    fn check_bucket(&self, bucket: usize) {
+        let buckets = self.poll_time_histogram_num_buckets();
+        assert!(
+            bucket < buckets,
+            "there is no bucket {bucket}: there are {buckets}"
+        );
+    }
+
+    /// Idle processors that were woken because there was something to do.
+    pub fn wakes(&self) -> u64 {
+        self.shared.counters.wakes.load(Ordering::Relaxed)
+    }
+
+    /// Polls that were preempted before the end of their slice because a task had been woken or spawned meanwhile.
+    pub fn wakeup_preemptions(&self) -> u64 {
+        self.shared.counters.wakeups.load(Ordering::Relaxed)
+    }
+
+    /// Preemption signals that have arrived at workers, whatever they led to.
+    pub fn signals(&self) -> u64 {
+        self.shared
+            .all_workers()
+            .map(|worker| u64::from(worker.target.generation.load(Ordering::Relaxed)))
+            .sum()
+    }
+
+    /// Preemption signals that found a short poll, and stopped nothing. After a burst of 16 there are at most 500 per
+    /// second and processor.
+    pub fn useless_signals(&self) -> u64 {
+        self.shared
+            .processors
+            .iter()
+            .map(|processor| processor.useless_looks.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Polls that were preempted at an arbitrary instruction, by a signal.

@@ -24,6 +24,7 @@ mod blocking;
 mod builder;
 mod context;
 mod fiber_loop;
+mod histogram;
 mod home;
 mod metrics;
 mod monitor;

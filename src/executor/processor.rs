@@ -68,6 +68,13 @@ pub(crate) struct Processor {
     pub(crate) is_drained: AtomicBool,
     /// Nothing is left to do, for good.
     pub(crate) retired: AtomicBool,
+    /// Looks of the timer that stopped nothing. Handler.
+    pub(crate) useless_looks: AtomicU64,
+    /// How long it was not parked, in nanoseconds, up to `busy_since`, which is 0 while it is. Owner.
+    pub(crate) busy: AtomicU64,
+    pub(crate) busy_since: AtomicU64,
+    /// How often it was parked. Owner.
+    pub(crate) parks: AtomicU64,
     /// Visits to other processors' queues that found something. Owner.
     pub(crate) steals: AtomicU64,
     /// Slices used up.
@@ -78,6 +85,7 @@ pub(crate) struct Processor {
 
 impl Processor {
     pub(crate) fn new(index: usize) -> Processor {
+        let now = crate::sys::now();
         Processor {
             index,
             queue: Local::new(),
@@ -97,7 +105,7 @@ impl Processor {
             slice_end: AtomicU64::new(0),
             turn_end: AtomicU64::new(0),
             credit: AtomicU64::new(0),
-            settled: AtomicU64::new(0),
+            settled: AtomicU64::new(now),
             used_up: AtomicBool::new(false),
             batch_turn: AtomicBool::new(false),
             due: AtomicBool::new(false),
@@ -105,10 +113,39 @@ impl Processor {
             parked: AtomicU32::new(0),
             is_drained: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            useless_looks: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            busy_since: AtomicU64::new(now),
+            parks: AtomicU64::new(0),
             steals: AtomicU64::new(0),
             slices: AtomicU64::new(0),
             next_victim: AtomicU32::new(index as u32 + 1),
         }
+    }
+
+    /// It is parked from now on. Owner.
+    pub(crate) fn rests(&self, now: u64) {
+        let busy = self.busy_so_far(now);
+        self.busy_since.store(0, Ordering::Relaxed);
+        self.busy.store(busy, Ordering::Relaxed);
+        let parks = self.parks.load(Ordering::Relaxed);
+        self.parks.store(parks + 1, Ordering::Relaxed);
+    }
+
+    /// It is not any more. Owner.
+    pub(crate) fn works(&self, now: u64) {
+        self.busy_since.store(now, Ordering::Relaxed);
+        // Nobody waited meanwhile.
+        self.settled.store(now, Ordering::Relaxed);
+    }
+
+    /// How long it was not parked.
+    pub(crate) fn busy_so_far(&self, now: u64) -> u64 {
+        let since = match self.busy_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now.saturating_sub(since),
+        };
+        self.busy.load(Ordering::Relaxed) + since
     }
 
     /// Is there a task in its own queue or slot?

@@ -8,7 +8,7 @@ use super::home;
 use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
-use super::task::{self, Id, JoinHandle};
+use super::task::{self, Id, JoinHandle, Notified, TaskRef};
 use crate::sync::Arc;
 use crate::sys;
 use std::error::Error;
@@ -80,7 +80,7 @@ impl TryCurrentError {
 }
 
 /// The one text for it.
-const NO_RUNTIME: &str = "there is no runtime here: call it from a task, inside `Runtime::block_on`, \
+pub(super) const NO_RUNTIME: &str = "there is no runtime here: call it from a task, inside `Runtime::block_on`, \
                           or while a guard of `Handle::enter` lives";
 
 impl fmt::Display for TryCurrentError {
@@ -258,6 +258,19 @@ impl Drop for Runtime {
     }
 }
 
+/// A task that came too late. Dropped, it is cancelled: its future goes first, then its handle knows.
+#[derive(Debug)]
+pub(super) struct Refused {
+    task: Option<TaskRef>,
+    _notified: Notified,
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        self.task.take().into_iter().for_each(TaskRef::shutdown);
+    }
+}
+
 impl Handle {
     /// The current runtime's handle.
     ///
@@ -304,20 +317,37 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (owned, notified, handle) = task::spawn(
-            future,
-            Scheduler(Arc::clone(&self.shared)),
-            Id::next(),
-            Location::caller(),
-        );
-        match self.shared.tasks.bind(owned) {
-            Ok(()) => self.shared.schedule(notified),
-            Err(refused) => {
-                refused.shutdown();
-                drop(notified);
-            }
-        }
+        let (handle, refused) = self.try_spawn(future, Location::caller());
+        drop(refused);
         handle
+    }
+
+    /// Starts a task. Runs no code of the user's: a future that the runtime refuses, because it has ended, is dropped with
+    /// what this returns.
+    pub(super) fn try_spawn<F>(
+        &self,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> (JoinHandle<F::Output>, Option<Refused>)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let scheduler = Scheduler(Arc::clone(&self.shared));
+        let (owned, notified, handle) = task::spawn(future, scheduler, Id::next(), location);
+        match self.shared.tasks.bind(owned) {
+            Ok(()) => {
+                self.shared.schedule(notified);
+                (handle, None)
+            }
+            Err(task) => (
+                handle,
+                Some(Refused {
+                    task: Some(task),
+                    _notified: notified,
+                }),
+            ),
+        }
     }
 
     /// Runs `f` on a thread of the blocking pool: see [`task::spawn_blocking`](crate::task::spawn_blocking).

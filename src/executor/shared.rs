@@ -4,6 +4,7 @@
 use super::bits::Bits;
 use super::blocking::BlockingPool;
 use super::builder::Config;
+use super::histogram::Histogram;
 use super::home::Home;
 use super::metrics::Counters;
 use super::monitor::MonitorState;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) monitor: MonitorState,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Counters,
+    /// How long polls take, by processor; empty unless asked for.
+    pub(crate) poll_times: Box<[Histogram]>,
     pub(crate) blocking: BlockingPool,
     pub(crate) home: Home,
     /// The processor that is called to take tasks from others, plus one; 0 if none is. See `slice`.
@@ -80,6 +83,10 @@ impl Shared {
             monitor: MonitorState::new(),
             shutdown: Shutdown::new(),
             counters: Counters::default(),
+            poll_times: match config.poll_times {
+                true => (0..processors).map(|_| Histogram::new()).collect(),
+                false => Box::default(),
+            },
             blocking: BlockingPool::new(config.max_blocking_threads, config.thread_keep_alive),
             home: Home::new(),
             pressing: AtomicUsize::new(0),
@@ -187,6 +194,7 @@ impl Shared {
 
     /// Wakes a processor that the caller has taken out of `idle`.
     pub(crate) fn wake(&self, index: usize) {
+        self.counters.add(&self.counters.wakes);
         let processor = &self.processors[index];
         self.sleep.start_search();
         processor.searching.store(true, Ordering::Relaxed);

@@ -366,6 +366,8 @@ impl Shared {
         }
         if age < self.need() {
             if !is_marked {
+                let looks = processor.useless_looks.load(Ordering::Relaxed);
+                processor.useless_looks.store(looks + 1, Ordering::Relaxed);
                 let useless = processor.useless.load(Ordering::Relaxed).max(now);
                 processor
                     .useless

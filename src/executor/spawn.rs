@@ -1,8 +1,10 @@
 //! Free functions that act on the current runtime.
 
-use super::runtime::Handle;
+use super::context;
+use super::runtime::{Handle, NO_RUNTIME};
 use super::task::JoinHandle;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -26,7 +28,14 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    Handle::current().spawn(future)
+    let location = Location::caller();
+    match context::with_current(|handle| handle.try_spawn(future, location)) {
+        Some((handle, refused)) => {
+            drop(refused);
+            handle
+        }
+        None => panic!("{NO_RUNTIME}"),
+    }
 }
 
 /// Runs a closure on a thread of its own, out of a pool.

@@ -200,6 +200,7 @@ pub(crate) fn make(shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Rule H3: the processor's owner leaves it.
 pub(crate) fn park(shared: &Shared, processor: &Processor) {
+    processor.rests(sys::now());
     shared.nothing_runs(processor);
     processor.worker.store(null_mut(), Ordering::SeqCst);
     processor.parked.store(PARKED, Ordering::SeqCst);
@@ -229,6 +230,7 @@ fn unpark(shared: &Shared, processor: &Processor, worker: &Worker) {
         .target
         .processor
         .give(std::ptr::from_ref(processor) as usize);
+    processor.works(sys::now());
     shared.switched(processor, None);
 }
 
