@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every test in debug, documentation included; the integration tests in release as well. tests/support installs an
-# allocator that aborts inside critical sections, so each of these runs checks rule R1 too.
+# Every test in debug, documentation included; the integration tests in release as well. Unit tests, integration tests
+# and those of compat-tests run under an allocator that aborts inside critical sections, so they check rule R1 too;
+# HACKING.md says which do not.
 #
 # A hang is a failure: every test binary gets TEST_LIMIT seconds, every cargo call RUN_LIMIT.
 set -euo pipefail

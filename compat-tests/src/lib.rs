@@ -1,9 +1,14 @@
 //! One face for two runtimes, so that the same test bodies run on both: Tokio is the oracle.
+//!
+//! Every program that links this has an allocator that aborts where rule R1 forbids it.
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: preemptive::testing::StrictAllocator = preemptive::testing::StrictAllocator;
 
 /// How a task ended that has no output.
 #[derive(Clone, Debug, PartialEq, Eq)]

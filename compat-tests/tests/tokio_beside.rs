@@ -1,5 +1,7 @@
 //! Our tasks use Tokio's channels and locks, and its reactor through a handle entered once per identity.
 
+// For its allocator.
+use compat_tests as _;
 use preemptive::runtime::{Builder, Runtime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
