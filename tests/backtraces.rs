@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use support::pressure::{SHORTEST, Watchdog, kernel_thread, runtime, spin, wait_until};
+use support::load::{SHORT, runtime, wait_until};
+use support::pressure::{Watchdog, kernel_thread, spin};
 
 /// Spins until told to stop, and counts.
 #[inline(never)]
@@ -158,7 +159,7 @@ fn captures_after_moving() -> String {
     let mut last = kernel_thread();
     let mut moves = 0;
     let begin = std::time::Instant::now();
-    while moves < 2 && begin.elapsed() < support::pressure::PATIENCE / 10 {
+    while moves < 2 && begin.elapsed() < support::load::LONG / 10 {
         spin(500);
         let now = kernel_thread();
         moves += usize::from(now != last);
@@ -175,7 +176,7 @@ fn calls_what_captures() -> String {
 #[test]
 fn a_backtrace_taken_after_a_preemption_shows_the_function_and_its_callers() {
     let _watchdog = Watchdog::new("backtraces");
-    let runtime = runtime(2, SHORTEST);
+    let runtime = runtime(2, SHORT);
     let tasks: Vec<_> = (0..5)
         .map(|_| runtime.spawn(async { calls_what_captures() }))
         .collect();

@@ -84,7 +84,7 @@ fn a_hog_that_was_preempted_is_cancelled_at_its_next_await() {
     assert_eq!(drops.count(), 1);
     assert_eq!(receiver.recv_timeout(LONG), Ok("still in its poll"));
     assert!(receiver.recv_timeout(LONG).is_err());
-    hogs.finish(&runtime);
+    hogs.stop(&runtime);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn aborts_that_race_with_wakes_and_preemptions_lose_nothing() {
         assert_eq!(completed.load(Ordering::SeqCst), ended);
         assert!(ended >= TASKS / 2, "every other task was left alone");
     }
-    hogs.finish(&runtime);
+    hogs.stop(&runtime);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use support::current_thread::{LONG, detach, runtime, spin_until};
+use support::current_thread::{detach, runtime};
+use support::load::{LONG, spin_until};
 
 thread_local! {
     static MARK: Cell<u64> = const { Cell::new(0) };
@@ -76,7 +77,7 @@ fn a_hogging_task_starves_neither_timers_nor_tasks_nor_the_root() {
             .map(|_| {
                 let (stop, ticks) = (stop.clone(), ticks.clone());
                 preemptive::spawn(async move {
-                    spin_until(|| stop.load(Ordering::Relaxed));
+                    spin_until("the hogs are let go", || stop.load(Ordering::Relaxed));
                     ticks.load(Ordering::Relaxed)
                 })
             })
@@ -121,7 +122,7 @@ fn a_hogging_root_starves_no_task_and_keeps_its_identity() {
         });
         NAMES.with_borrow_mut(|names| {
             // Borrowed all the while: whoever came here under the same identity would panic.
-            spin_until(|| {
+            spin_until("the ticks are over", || {
                 assert_eq!(thread::current().id(), here);
                 assert_eq!(MARK.get(), 7);
                 names.insert(black_box(0), format!("root {}", names.len()));
@@ -249,7 +250,7 @@ fn a_root_that_yields_without_end_starves_no_hog_and_no_task() {
         detach(async move {
             // Long enough to be preempted.
             let start = Instant::now();
-            spin_until(|| start.elapsed() > Duration::from_millis(3));
+            spin_until("it is later", || start.elapsed() > Duration::from_millis(3));
             detach(async move { flag.store(true, Ordering::Relaxed) });
         });
         let start = Instant::now();

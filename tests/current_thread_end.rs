@@ -12,9 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use support::current_thread::{LONG, detach, runtime, spin_until};
-use support::hostile::kernel_thread;
-use support::load::Mailbox;
+use support::current_thread::{detach, runtime};
+use support::load::{LONG, Mailbox, spin_until, wait_until};
+use support::pressure::kernel_thread;
 
 /// Starts two polls that go on until `stop`, on other identities than the calling thread's own, and so are set
 /// aside when this returns.
@@ -33,11 +33,11 @@ async fn start_hogs(stop: &Arc<AtomicBool>, at_end: impl Fn() + Clone + Send + '
                 let (begun, stop, at_end) = (begun.clone(), stop.clone(), at_end.clone());
                 detach(async move {
                     begun.fetch_add(1, Ordering::Relaxed);
-                    spin_until(|| stop.load(Ordering::Relaxed));
+                    spin_until("the polls are let go", || stop.load(Ordering::Relaxed));
                     at_end();
                 });
             }
-            spin_until(|| begun.load(Ordering::Relaxed) == 2);
+            spin_until("both have begun", || begun.load(Ordering::Relaxed) == 2);
             true
         });
         is_started = occupant.await.unwrap();
@@ -149,7 +149,7 @@ fn a_panic_of_the_root_comes_out_of_block_on_and_the_runtime_goes_on() {
 
 /// Waits until a thread sleeps in the kernel.
 fn wait_until_asleep(thread: i32) {
-    spin_until(|| {
+    wait_until("the thread sleeps", || {
         let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("it lives");
         stat.rsplit(')')
             .next()

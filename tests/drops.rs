@@ -62,7 +62,7 @@ fn a_future_is_dropped_before_its_joiner_goes_on_however_it_ends() {
             assert_eq!(block_on(&runtime, joiner).unwrap(), way == 0);
         }
     }
-    hogs.finish(&runtime);
+    hogs.stop(&runtime);
 }
 
 #[test]

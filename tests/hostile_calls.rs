@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use support::hostile::{Hogs, join_all, runtime};
+use support::hostile::{join_all, runtime};
+use support::load::Hogs;
 
 /// The last call's error; 0 where it succeeded.
 fn errno(answer: i64) -> i32 {
@@ -21,7 +22,7 @@ fn errno(answer: i64) -> i32 {
 fn the_standard_library_never_sees_an_interrupted_call() {
     for workers in [1, 2] {
         let runtime = runtime(workers);
-        let hogs = Hogs::start(&runtime, 2);
+        let hogs = Hogs::crowd(&runtime, 2);
         let rounds = 15_u8;
         let (mut left, mut right) = UnixStream::pair().expect("two sockets");
         let echo = runtime.spawn(async move {
@@ -83,7 +84,7 @@ fn the_standard_library_never_sees_an_interrupted_call() {
 fn calls_that_are_restarted_never_fail_with_eintr() {
     for workers in [1, 2] {
         let runtime = runtime(workers);
-        let hogs = Hogs::start(&runtime, 2);
+        let hogs = Hogs::crowd(&runtime, 2);
         let mut ends = [0; 2];
         // SAFETY: there is room for two descriptors.
         assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
@@ -225,7 +226,7 @@ fn calls_that_are_never_restarted_are_interrupted_once_not_for_ever() {
     const CALLS: usize = 20;
     for workers in [1, 2] {
         let runtime = runtime(workers);
-        let hogs = Hogs::start(&runtime, 2);
+        let hogs = Hogs::crowd(&runtime, 2);
         let tasks = UNRESTARTED.map(|(name, call)| {
             runtime.spawn(async move {
                 let mut interrupted = 0;

@@ -7,7 +7,8 @@ use preemptive::runtime::Handle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use support::hostile::{Hogs, join_all, metrics, runtime, spin_until};
+use support::hostile::{join_all, metrics, runtime};
+use support::load::{Hogs, spin_until};
 
 const PAGE: usize = 4096;
 
@@ -82,7 +83,7 @@ fn code_at_a_page_start_is_preempted_there() {
     const EINTR: u64 = (-(libc::EINTR as i64)) as u64;
     for workers in [1, 2] {
         let runtime = runtime(workers);
-        let hogs = Hogs::start(&runtime, workers);
+        let hogs = Hogs::crowd(&runtime, workers);
         // Registers that look as after, and as before, a system call that a signal interrupted.
         for distance in [None, Some(0), Some(2)] {
             let flag = Arc::new(AtomicBool::new(false));
@@ -104,7 +105,7 @@ fn code_that_ends_at_a_page_end_is_preempted_there() {
     // At the page's last bytes: `je` back to its own compare, and `ret`.
     const LOOP: [u8; 6] = [0x80, 0x3f, 0x00, 0x74, 0xfb, 0xc3];
     let runtime = runtime(2);
-    let hogs = Hogs::start(&runtime, 2);
+    let hogs = Hogs::crowd(&runtime, 2);
     let flag = Arc::new(AtomicBool::new(false));
     let running = flag.clone();
     let code = runtime.spawn(async move {
@@ -236,7 +237,7 @@ fn a_task_that_returns_from_a_blocking_call_and_spins_starves_nobody() {
 #[test]
 fn spinners_that_came_back_from_the_kernel_share_the_processors_again() {
     let runtime = runtime(1);
-    let hogs = Hogs::start(&runtime, 1);
+    let hogs = Hogs::crowd(&runtime, 1);
     let flag = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..3)
         .map(|_| {

@@ -15,121 +15,16 @@
 
 mod support;
 
-use preemptive::runtime::{Handle, Runtime};
+use preemptive::runtime::Handle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use support::pressure::{Numbers, PATIENCE, SHORTEST, Watchdog, runtime};
+use support::load::{SHORT, runtime};
+use support::pressure::{Numbers, Watchdog};
+use support::probes::{Probe, SPINS, neighbour, on_one_and_two_workers, x87_pattern};
 use support::registers::{
-    GENERAL, USER_FLAGS, VectorProbe, Vectors, X87, flags, floating_point_state, general, gs_base,
-    long_addition, mxcsr, x87, xmm, ymm, zmm,
+    GENERAL, USER_FLAGS, VectorProbe, Vectors, flags, general, gs_base, long_addition, mxcsr, x87,
+    xmm, ymm, zmm,
 };
-
-/// Rounds of a probe's loop: some tenths of a millisecond, several slices.
-const SPINS: u64 = 400_000;
-
-const PREEMPTIONS: u64 = 3_000;
-const MIGRATIONS: u64 = 200;
-
-/// What a task does again and again; a message says what it found wrong.
-type Probe = Box<dyn FnMut() -> Result<(), String> + Send>;
-
-/// One runtime's share. On a machine without a free core the runtime may continue polls outside of the scheduler,
-/// where nothing interrupts them; then this one gives up and a fresh one goes on. Answers what happened here.
-fn beside(runtime: &Runtime, mut probes: Vec<Probe>, wanted: [u64; 2]) -> [u64; 2] {
-    probes.push(neighbour());
-    if probes.len().is_multiple_of(2) {
-        // Two workers that take turns in step would share an even number out for good.
-        probes.push(neighbour());
-    }
-    let metrics = runtime.metrics();
-    let enough = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = probes
-        .into_iter()
-        .map(|mut probe| {
-            let enough = enough.clone();
-            // One poll from the first probe to the last.
-            runtime.spawn(async move {
-                let mut rounds = 0_u64;
-                while !enough.load(Ordering::Relaxed) {
-                    probe().map_err(|wrong| format!("after {rounds} rounds: {wrong}"))?;
-                    rounds += 1;
-                }
-                Ok::<u64, String>(rounds)
-            })
-        })
-        .collect();
-    let alive = tasks.len();
-    let begin = Instant::now();
-    let counts = || [metrics.preemptions(), metrics.migrations()];
-    while metrics.num_alive_tasks() == alive
-        && counts()
-            .iter()
-            .zip(wanted)
-            .any(|(count, wanted)| *count < wanted)
-        && begin.elapsed() < PATIENCE / 10
-    {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let counts = counts();
-    enough.store(true, Ordering::Relaxed);
-    for task in tasks {
-        runtime
-            .block_on(task)
-            .expect("no panic")
-            .unwrap_or_else(|wrong| panic!("{wrong}"));
-    }
-    counts
-}
-
-fn on_one_and_two_workers(what: &str, probes: impl Fn() -> Vec<Probe>) {
-    for (workers, mut wanted) in [(1, [PREEMPTIONS, 0]), (2, [PREEMPTIONS, MIGRATIONS])] {
-        let _watchdog = Watchdog::new(what);
-        while wanted != [0, 0] {
-            let counts = beside(&runtime(workers, SHORTEST), probes(), wanted);
-            wanted = std::array::from_fn(|i| wanted[i].saturating_sub(counts[i]));
-        }
-    }
-}
-
-/// Computes as a fresh thread does: to the nearest, with an empty x87 stack, DF and AC clear.
-fn neighbour() -> Probe {
-    Box::new(|| {
-        let third = std::hint::black_box(1.0_f32) / std::hint::black_box(3.0_f32);
-        if third.to_bits() != 0x3eaa_aaab {
-            return Err(format!(
-                "a neighbour's rounding was inherited: 1/3 = {:#x}",
-                third.to_bits()
-            ));
-        }
-        let (control, tags, exceptions) = floating_point_state();
-        if (control, tags, exceptions & !0x3f) != (0x037f, 0xffff, 0x1f80) {
-            return Err(format!(
-                "x87 control {control:#x} and tags {tags:#x}, MXCSR {exceptions:#x} were inherited"
-            ));
-        }
-        let status = mxcsr(0x1f80, 1);
-        if status as u32 != 0x1f80 {
-            return Err(format!("MXCSR is {:#x}", status as u32));
-        }
-        let numbers = x87_pattern(7, 0x037f);
-        let mut found = numbers;
-        x87(&numbers, &mut found, 1);
-        if found.values != numbers.values {
-            return Err("eight numbers did not fit on the x87 stack".to_owned());
-        }
-        let mut copy = [0_u8; 4096];
-        copy.copy_from_slice(&[std::hint::black_box(7_u8); 4096]);
-        if copy != [7; 4096] {
-            return Err("copied in the wrong direction".to_owned());
-        }
-        let now = flags(0, 1);
-        if now != 0 {
-            return Err(format!("flags {now:#x} were inherited"));
-        }
-        Ok(())
-    })
-}
 
 /// The comparison itself sees one wrong bit in any of the words that it watches.
 #[test]
@@ -248,25 +143,6 @@ fn carries_survive() {
             })
             .collect()
     });
-}
-
-/// Eight different 80-bit numbers.
-fn x87_pattern(seed: u64, control: u16) -> X87 {
-    let mut numbers = Numbers::new(seed);
-    let values = std::array::from_fn(|_| {
-        let mut value = [0; 16];
-        // A normal number: its integer bit set, any exponent but the two ends.
-        let mantissa = numbers.next() | 1 << 63;
-        let exponent = (numbers.next() % 0x7ffd + 1) as u16 | (numbers.next() as u16 & 0x8000);
-        value[..8].copy_from_slice(&mantissa.to_le_bytes());
-        value[8..10].copy_from_slice(&exponent.to_le_bytes());
-        value
-    });
-    X87 {
-        values,
-        control,
-        status: 0,
-    }
 }
 
 #[test]
@@ -415,7 +291,7 @@ fn all_of_them_beside_each_other_survive() {
 #[test]
 fn a_poll_begins_with_a_fresh_threads_state_after_a_preempted_one() {
     let _watchdog = Watchdog::new("fresh state");
-    let runtime = runtime(1, SHORTEST);
+    let runtime = runtime(1, SHORT);
     let enough = Arc::new(AtomicBool::new(false));
     let hog = runtime.spawn({
         let enough = enough.clone();

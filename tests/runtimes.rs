@@ -91,7 +91,7 @@ fn two_runtimes_in_one_process_wake_each_others_tasks() {
         wait_until("both preempt", || runtime.metrics().preemptions() > 0);
     }
     let [hogs_of_one, hogs_of_two] = hogs;
-    hogs_of_one.finish(&one);
+    hogs_of_one.stop(&one);
     drop(one);
     // The end of the one leaves the other as it was.
     let before = two.metrics().preemptions();
@@ -101,8 +101,8 @@ fn two_runtimes_in_one_process_wake_each_others_tasks() {
     wait_until("the other preempts", || {
         two.metrics().preemptions() > before
     });
-    more_hogs.finish(&two);
-    hogs_of_two.finish(&two);
+    more_hogs.stop(&two);
+    hogs_of_two.stop(&two);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn runtimes_with_different_signals_live_beside_each_other() {
         wait_until("it preempts", || {
             runtime.metrics().asynchronous_preemptions() > 10
         });
-        hogs.finish(runtime);
+        hogs.stop(runtime);
     }
 }
 
@@ -160,5 +160,5 @@ fn the_current_runtime_is_the_tasks_own() {
     block_on(&one, inner).unwrap();
     let back = one.spawn(async { Handle::current().metrics().num_alive_tasks() });
     assert!(block_on(&one, back).unwrap() >= 3);
-    hogs.finish(&one);
+    hogs.stop(&one);
 }

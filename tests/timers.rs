@@ -13,38 +13,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::load::{Drops, Hogs, LONG, SHORT, block_on, quiet, runtime, wait_until};
-
-/// The same numbers for the same seed, which is printed.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let seed = std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap()
-            .as_nanos() as u64
-            | 1;
-        println!("seed {seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
+use support::pressure::Numbers;
 
 #[test]
 fn no_sleep_ends_early_and_none_is_lost_beside_hogs() {
     for workers in [1, 2] {
         let runtime = runtime(workers, SHORT);
         let hogs = Hogs::start(&runtime, 3);
-        let mut random = Random::new();
+        let mut numbers = Numbers::of_now();
         let tasks: Vec<_> = (0..1_000)
             .map(|_| {
-                let duration = Duration::from_micros(random.below(30_000));
+                let duration = Duration::from_micros(numbers.below(30_000));
                 runtime.spawn(async move {
                     for _ in 0..3 {
                         let start = Instant::now();
@@ -60,7 +39,7 @@ fn no_sleep_ends_early_and_none_is_lost_beside_hogs() {
         wait_until("the hogs are preempted", || {
             runtime.metrics().preemptions() > 0
         });
-        hogs.finish(&runtime);
+        hogs.stop(&runtime);
     }
 }
 
@@ -168,7 +147,7 @@ fn an_interval_keeps_its_step_beside_hogs() {
     });
     block_on(&runtime, task).unwrap();
     assert!(runtime.metrics().preemptions() > 0);
-    hogs.finish(&runtime);
+    hogs.stop(&runtime);
 }
 
 /// Remembers that it was woken.
@@ -257,17 +236,17 @@ fn timers_need_a_runtime_and_say_so() {
 fn timers_that_are_reset_and_dropped_in_races_with_their_firing_wake_whom_they_should() {
     let runtime = runtime(2, SHORT);
     let hogs = Hogs::start(&runtime, 2);
-    let mut random = Random::new();
+    let mut numbers = Numbers::of_now();
     let ended = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..8)
         .map(|_| {
-            let (seed, ended) = (random.below(u64::MAX) | 1, ended.clone());
+            let (seed, ended) = (numbers.next(), ended.clone());
             runtime.spawn(async move {
-                let mut random = Random(seed);
+                let mut numbers = Numbers::new(seed);
                 let mut moved = pin!(sleep(Duration::from_micros(50)));
                 for _ in 0..200 {
-                    let short = Duration::from_micros(random.below(200));
-                    match random.below(4) {
+                    let short = Duration::from_micros(numbers.below(200));
+                    match numbers.below(4) {
                         0 => {
                             moved.as_mut().reset(Instant::now() + short);
                             moved.as_mut().await;
@@ -296,5 +275,5 @@ fn timers_that_are_reset_and_dropped_in_races_with_their_firing_wake_whom_they_s
         block_on(&runtime, task).unwrap();
     }
     assert_eq!(ended.load(Ordering::SeqCst), 8);
-    hogs.finish(&runtime);
+    hogs.stop(&runtime);
 }

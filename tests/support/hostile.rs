@@ -1,82 +1,19 @@
-//! What the tests with hostile tasks share: runtimes with the shortest slices, neighbours that hog, bounded waits.
+//! What the tests with hostile tasks share.
 
-use preemptive::runtime::{Builder, Handle, Runtime, RuntimeMetrics};
+use super::load::{self, spin_until};
+use preemptive::runtime::{Handle, Runtime, RuntimeMetrics};
 use preemptive::task::JoinHandle;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long anything is waited for.
-pub(crate) const BOUND: Duration = Duration::from_secs(50);
+use std::mem::zeroed;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A runtime with `workers` processors and slices of 50 µs.
 pub(crate) fn runtime(workers: usize) -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(workers)
-        .time_slice(Duration::from_micros(50))
-        .build()
-        .expect("the runtime starts")
+    load::runtime(workers, load::SHORT)
 }
 
 /// The metrics of the runtime that the calling task runs on.
 pub(crate) fn metrics() -> RuntimeMetrics {
     Handle::current().metrics()
-}
-
-/// Tasks that spin for many slices at a time until they are told to stop.
-///
-/// Each poll ends after a while, so that one that was given back to its lender, where nobody preempts it, comes
-/// back to the workers.
-#[derive(Debug)]
-pub(crate) struct Hogs {
-    stop: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<u64>>,
-}
-
-impl Hogs {
-    /// Starts `count` of them, or one more than there are processors: so there is always one to be preempted.
-    pub(crate) fn start(runtime: &Runtime, count: usize) -> Hogs {
-        let stop = Arc::new(AtomicBool::new(false));
-        let tasks = (0..count.max(runtime.metrics().num_workers() + 1))
-            .map(|_| {
-                let stop = stop.clone();
-                runtime.spawn(async move {
-                    let mut rounds = 0_u64;
-                    while !stop.load(Ordering::Relaxed) {
-                        let start = Instant::now();
-                        while !stop.load(Ordering::Relaxed)
-                            && start.elapsed() < Duration::from_millis(2)
-                        {
-                            rounds = std::hint::black_box(rounds + 1);
-                        }
-                        preemptive::task::yield_now().await;
-                    }
-                    rounds
-                })
-            })
-            .collect();
-        Hogs { stop, tasks }
-    }
-
-    /// Stops them and waits for their ends.
-    pub(crate) fn stop(self, runtime: &Runtime) {
-        self.stop.store(true, Ordering::Relaxed);
-        runtime.block_on(async {
-            for task in self.tasks {
-                task.await.expect("a hog does not panic");
-            }
-        });
-    }
-}
-
-/// Repeats `step` until it says true. Spins: for tasks that are to be preempted meanwhile.
-#[track_caller]
-pub(crate) fn spin_until(what: &str, mut step: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !step() {
-        assert!(start.elapsed() < BOUND, "waited in vain for: {what}");
-        std::hint::spin_loop();
-    }
 }
 
 /// Spins until the runtime has made `preemptions` and `migrations` more than when this was called.
@@ -93,6 +30,11 @@ pub(crate) fn churn(preemptions: u64, migrations: u64, mut check: impl FnMut()) 
         check();
         metrics.asynchronous_preemptions() >= wanted.0 && metrics.migrations() >= wanted.1
     });
+}
+
+/// Repeats `step` until the runtime has preempted as often again.
+pub(crate) fn under_preemption(preemptions: u64, step: impl FnMut()) {
+    churn(preemptions, 0, step);
 }
 
 /// Joins tasks and passes their panics on.
@@ -114,12 +56,6 @@ pub(crate) fn join_all<T>(
     })
 }
 
-/// The calling kernel thread, straight from the kernel.
-pub(crate) fn kernel_thread() -> libc::pid_t {
-    // SAFETY: it has no preconditions.
-    unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
-}
-
 /// Every kernel thread of this process.
 pub(crate) fn kernel_threads() -> Vec<libc::pid_t> {
     let entries = std::fs::read_dir("/proc/self/task").expect("procfs is mounted");
@@ -134,16 +70,21 @@ pub(crate) fn tgkill(thread: libc::pid_t, signal: i32) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
 }
 
-/// A generator that is seeded by a number: the same seed, the same test.
-#[derive(Debug)]
-pub(crate) struct Random(pub(crate) u64);
+/// Installs a handler for `signal`.
+pub(crate) fn install(signal: i32, handler: usize, flags: i32) {
+    // SAFETY: all-zero is a valid action: default handler, empty mask.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    // SAFETY: the action is valid, and the tests' handlers are async-signal-safe.
+    let answer = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    assert_eq!(answer, 0);
+}
 
-impl Random {
-    /// The next number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
+/// Where the handler [`note_stack`] last ran.
+pub(crate) static HANDLER_STACK: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) extern "C" fn note_stack(_: i32) {
+    let here = 0_u8;
+    HANDLER_STACK.store(std::ptr::from_ref(&here) as usize, Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! Neighbours that never await, and other things that tests of semantics share.
+//! Neighbours that never await, bounded waits, and other things that most tests share.
 
 use preemptive::runtime::{Builder, Runtime};
 use preemptive::task::JoinHandle;
@@ -99,7 +99,8 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// Spins until `done`, a minute at most. Never awaits, and makes no system call but a clock that is none.
+/// Spins until `done`, a minute at most: for tasks that are to be preempted meanwhile. Never awaits, and makes no
+/// system call but a clock that is none.
 #[track_caller]
 pub(crate) fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -108,9 +109,7 @@ pub(crate) fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
             start.elapsed() < LONG,
             "in a minute it did not happen that {what}"
         );
-        for _ in 0..100 {
-            std::hint::spin_loop();
-        }
+        std::hint::spin_loop();
     }
 }
 
@@ -124,15 +123,29 @@ pub(crate) fn spin_at_most(limit: Duration, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Tasks that compute without an await, until this is dropped.
+/// Tasks that compute until they are told to stop, or this is dropped.
+#[derive(Debug)]
 pub(crate) struct Hogs {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<u64>>,
 }
 
 impl Hogs {
-    /// Starts them, and waits for none.
+    /// Starts so many that never await, and waits for none.
     pub(crate) fn start(runtime: &Runtime, count: usize) -> Hogs {
+        Hogs::with_polls_of(None, runtime, count)
+    }
+
+    /// Starts so many, or one more than there are processors: so there is always one to be preempted.
+    ///
+    /// Each poll ends after many slices, so that one that was given back to its lender, where nobody preempts it,
+    /// comes back to the workers.
+    pub(crate) fn crowd(runtime: &Runtime, count: usize) -> Hogs {
+        let count = count.max(runtime.metrics().num_workers() + 1);
+        Hogs::with_polls_of(Some(Duration::from_millis(2)), runtime, count)
+    }
+
+    fn with_polls_of(length: Option<Duration>, runtime: &Runtime, count: usize) -> Hogs {
         let stop = Arc::new(AtomicBool::new(false));
         let tasks = (0..count)
             .map(|_| {
@@ -140,7 +153,13 @@ impl Hogs {
                 runtime.spawn(async move {
                     let mut turns = 0_u64;
                     while !stop.load(Ordering::Relaxed) {
-                        turns = std::hint::black_box(turns + 1);
+                        let start = Instant::now();
+                        while !stop.load(Ordering::Relaxed)
+                            && length.is_none_or(|length| start.elapsed() < length)
+                        {
+                            turns = std::hint::black_box(turns + 1);
+                        }
+                        preemptive::task::yield_now().await;
                     }
                     turns
                 })
@@ -150,7 +169,7 @@ impl Hogs {
     }
 
     /// Stops them and waits for their ends; none of them has failed.
-    pub(crate) fn finish(mut self, runtime: &Runtime) {
+    pub(crate) fn stop(mut self, runtime: &Runtime) {
         self.stop.store(true, Ordering::Relaxed);
         for task in std::mem::take(&mut self.tasks) {
             block_on(runtime, task).expect("a hog ends well");

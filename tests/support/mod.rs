@@ -16,5 +16,8 @@ pub mod current_thread;
 pub mod hostile;
 pub mod isolated;
 pub mod load;
+pub mod moves;
 pub mod pressure;
+pub mod probes;
+pub mod pthread;
 pub mod registers;

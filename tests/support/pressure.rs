@@ -1,44 +1,18 @@
-//! Runtimes under pressure, and waiting for events instead of sleeping and hoping.
+//! For polls that are watched while they are preempted and moved.
 
-use preemptive::runtime::{Builder, Runtime};
-use std::time::{Duration, Instant};
-
-/// Longer than anything takes on the busiest machine; a test that gets here has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The shortest slice there is.
-pub(crate) const SHORTEST: Duration = Duration::from_micros(50);
-
-/// A runtime with so many workers and this slice.
-pub(crate) fn runtime(workers: usize, slice: Duration) -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(workers)
-        .time_slice(slice)
-        .build()
-        .expect("a runtime")
-}
-
-/// Waits on a plain thread until `condition` holds. Panics, naming `what`, when it takes too long.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_micros(500));
-    }
-}
+use super::load::LONG;
 
 /// Ends the process with a message when it has not been dropped in time: for tests whose failure is a hang.
 #[derive(Debug)]
 pub(crate) struct Watchdog(Option<(std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>)>);
 
 impl Watchdog {
-    /// Lets the process live for [`PATIENCE`] from now on, or until the value is dropped.
+    /// Lets the process live for [`LONG`] from now on, or until the value is dropped.
     pub(crate) fn new(what: impl Into<String>) -> Watchdog {
         let what = what.into();
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let waited = receiver.recv_timeout(PATIENCE);
+            let waited = receiver.recv_timeout(LONG);
             if waited == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("hangs: {what}");
                 std::process::abort();
@@ -59,9 +33,9 @@ impl Drop for Watchdog {
 
 /// The kernel thread that runs this code right now. Unlike everything else about a thread it changes within a
 /// poll, which is how a poll can see that it has moved.
-pub(crate) fn kernel_thread() -> i64 {
+pub(crate) fn kernel_thread() -> libc::pid_t {
     // SAFETY: gettid only answers.
-    unsafe { libc::syscall(libc::SYS_gettid) }
+    unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
 }
 
 /// Keeps the processor busy for a moment that does not depend on any clock.
@@ -81,11 +55,24 @@ impl Numbers {
         Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
+    /// Other numbers each time. The seed is printed.
+    pub(crate) fn of_now() -> Numbers {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let seed = now.expect("after 1970").as_nanos() as u64;
+        println!("seed {seed}");
+        Numbers::new(seed)
+    }
+
     /// The next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// The next number, below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
     }
 }
