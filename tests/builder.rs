@@ -173,6 +173,15 @@ fn fails_cleanly(times: usize, build: impl Fn() -> std::io::Result<Runtime>, wor
     }
 }
 
+/// A usual runtime can be made, and runs something.
+fn works() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    assert_eq!(block_on(&runtime, async { 4 }), 4);
+}
+
 #[test]
 fn no_memory_for_stacks_is_an_error_that_leaves_nothing_behind() {
     let name = "no_memory_for_stacks_is_an_error_that_leaves_nothing_behind";
@@ -193,11 +202,7 @@ fn no_memory_for_stacks_is_an_error_that_leaves_nothing_behind() {
             fails_cleanly(5, build, &["RLIMIT_AS"]);
         }
         // Usual stacks fit, so it works again.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .build()
-            .unwrap();
-        assert_eq!(block_on(&runtime, async { 4 }), 4);
+        works();
     });
 }
 
@@ -220,11 +225,7 @@ fn too_many_threads_are_an_error_that_leaves_nothing_behind() {
             fails_cleanly(3, build, &["RLIMIT_NPROC", "pids.max", "threads-max"]);
         }
         limit(libc::RLIMIT_NPROC, 1_000);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .build()
-            .unwrap();
-        assert_eq!(block_on(&runtime, async { 4 }), 4);
+        works();
     });
 }
 

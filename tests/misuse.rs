@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use support::load::block_on;
+use support::load::{block_on, message};
 
 thread_local! {
     /// Where the last panic of this thread came from.
@@ -21,13 +21,11 @@ fn location_of(f: impl FnOnce()) -> (String, u32, String) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(|info| {
         let location = info.location().expect("there always is one");
-        let payload = info.payload();
-        let message = (payload.downcast_ref::<&str>().map(|text| text.to_string()))
-            .or_else(|| payload.downcast_ref::<String>().cloned());
+        let message = message(info.payload()).unwrap_or_default();
         LOCATION.set(Some((
             location.file().to_owned(),
             location.line(),
-            message.unwrap_or_default(),
+            message.to_owned(),
         )));
     }));
     let caught = catch_unwind(AssertUnwindSafe(f));

@@ -14,7 +14,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use support::isolated;
 use support::load::{
-    Drops, Hogs, LONG, SHORT, block_on, plain_block_on, quiet, runtime, spin_until, wait_until,
+    Drops, Hogs, LONG, SHORT, block_on, message, plain_block_on, quiet, runtime, spin_until,
+    wait_until,
 };
 
 #[test]
@@ -185,36 +186,23 @@ fn leaves(hogs: &[Hog]) {
     }
 }
 
-#[test]
-fn shutdown_leaves_spinning_hogs_in_time_and_says_so() {
-    let name = "shutdown_leaves_spinning_hogs_in_time_and_says_so";
-    isolated::run(name, || leaves(&[spins as Hog; 5]));
+/// One test per mixture of hogs.
+macro_rules! shutdown {
+    ($($name:ident: $hogs:expr,)*) => { $(
+        #[test]
+        fn $name() {
+            isolated::run(stringify!($name), || leaves(&$hogs));
+        }
+    )* };
 }
 
-#[test]
-fn shutdown_leaves_allocating_hogs_in_time_and_says_so() {
-    let name = "shutdown_leaves_allocating_hogs_in_time_and_says_so";
-    isolated::run(name, || leaves(&[allocates as Hog; 5]));
-}
-
-#[test]
-fn shutdown_leaves_hogs_asleep_in_the_kernel_in_time_and_says_so() {
-    let name = "shutdown_leaves_hogs_asleep_in_the_kernel_in_time_and_says_so";
-    isolated::run(name, || leaves(&[sleeps_in_the_kernel as Hog; 5]));
-}
-
-#[test]
-fn shutdown_leaves_hogs_that_block_their_signals_in_time_and_says_so() {
-    let name = "shutdown_leaves_hogs_that_block_their_signals_in_time_and_says_so";
-    isolated::run(name, || leaves(&[blocks_its_signals as Hog; 2]));
-}
-
-#[test]
-fn shutdown_leaves_a_mixture_of_hogs_in_time_and_says_so() {
-    let name = "shutdown_leaves_a_mixture_of_hogs_in_time_and_says_so";
-    isolated::run(name, || {
-        leaves(&[spins, allocates, sleeps_in_the_kernel, blocks_its_signals]);
-    });
+shutdown! {
+    shutdown_leaves_spinning_hogs_in_time_and_says_so: [spins as Hog; 5],
+    shutdown_leaves_allocating_hogs_in_time_and_says_so: [allocates as Hog; 5],
+    shutdown_leaves_hogs_asleep_in_the_kernel_in_time_and_says_so: [sleeps_in_the_kernel as Hog; 5],
+    shutdown_leaves_hogs_that_block_their_signals_in_time_and_says_so: [blocks_its_signals as Hog; 2],
+    shutdown_leaves_a_mixture_of_hogs_in_time_and_says_so:
+        [spins, allocates, sleeps_in_the_kernel, blocks_its_signals],
 }
 
 #[test]
@@ -246,9 +234,7 @@ fn dropping_a_runtime_inside_a_task_panics_and_says_what_to_do() {
         let drop_it = async move {
             let caught = catch_unwind(AssertUnwindSafe(|| drop(inner)));
             let payload = caught.unwrap_err();
-            let text = (payload.downcast_ref::<String>().cloned())
-                .or_else(|| payload.downcast_ref::<&str>().map(|text| text.to_string()));
-            assert!(text.unwrap().contains("shutdown_background"));
+            assert!(message(&*payload).unwrap().contains("shutdown_background"));
         };
         if in_task {
             let task = outer.spawn(drop_it);

@@ -2,6 +2,7 @@
 //!
 //! Every program that links this has an allocator that aborts where rule R1 forbids it.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,9 +23,10 @@ pub enum Failure {
 /// The end of a task.
 pub type Outcome<T> = Result<T, Failure>;
 
-fn panicked(payload: Box<dyn std::any::Any + Send>) -> Failure {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    Failure::Panicked(text.or_else(|| payload.downcast_ref::<String>().cloned()))
+/// What a panic said, if it was text.
+pub fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
 /// What a task's handle can do.
@@ -95,7 +97,7 @@ macro_rules! face {
                     Pin::new(&mut self.0).poll(context).map_err(|error| {
                         assert_ne!(error.is_cancelled(), error.is_panic());
                         match error.try_into_panic() {
-                            Ok(payload) => panicked(payload),
+                            Ok(payload) => Failure::Panicked(message(&*payload).map(str::to_owned)),
                             Err(_) => Failure::Cancelled,
                         }
                     })

@@ -2,6 +2,7 @@
 
 use preemptive::runtime::{Builder, Runtime};
 use preemptive::task::JoinHandle;
+use std::any::Any;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -219,17 +220,19 @@ impl Drop for PanicsInDrop {
     }
 }
 
+/// What a panic said, if it was text.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 /// From here on, panics whose message begins with `expected`, and those without a message, are not printed.
 pub(crate) fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let payload = info.payload();
-            let message = (payload.downcast_ref::<&str>().copied())
-                .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or("expected");
-            if !message.starts_with("expected") {
+            if !message(info.payload()).is_none_or(|text| text.starts_with("expected")) {
                 before(info);
             }
         }));
