@@ -4,11 +4,11 @@ mod support;
 
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use support::hostile::{churn, join_all, runtime};
 use support::isolated;
-use support::load::Hogs;
+use support::load::{Hogs, spin_until};
 
 unsafe extern "C" {
     fn setresuid(real: u32, effective: u32, saved: u32) -> i32;
@@ -208,6 +208,88 @@ fn tasks_start_programs_beside_hogs() {
             });
             join_all(&runtime, tasks);
             hogs.stop(&runtime);
+        }
+    });
+}
+
+/// Makes a child by `vfork`, which sleeps for two milliseconds and ends with status 7. Until then the caller's kernel
+/// thread is stopped where no signal reaches it, and its memory is the child's.
+///
+/// All of it is one piece of assembly: the child runs on the caller's stack, and must not touch it.
+fn vfork_and_sleep() -> libc::pid_t {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 2_000_000,
+    };
+    let child: i64;
+    // SAFETY: the child makes two system calls and is gone; the parent sees one that returns. The time lives.
+    unsafe {
+        std::arch::asm!(
+            "mov eax, {vfork}",
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov eax, {nanosleep}",
+            "mov rdi, {time}",
+            "xor esi, esi",
+            "syscall",
+            "mov eax, {exit_group}",
+            "mov edi, 7",
+            "syscall",
+            "2:",
+            vfork = const libc::SYS_vfork,
+            nanosleep = const libc::SYS_nanosleep,
+            exit_group = const libc::SYS_exit_group,
+            time = in(reg) &raw const time,
+            out("rax") child,
+            out("rcx") _,
+            out("r11") _,
+            out("rdi") _,
+            out("rsi") _,
+        );
+    }
+    assert!(child > 0, "error {child}");
+    child as libc::pid_t
+}
+
+#[test]
+fn a_task_stopped_by_vfork_delays_nobody() {
+    isolated::run("a_task_stopped_by_vfork_delays_nobody", || {
+        for workers in [1, 2] {
+            let runtime = runtime(workers);
+            let hogs = Hogs::crowd(&runtime, 2);
+            let ticks = Arc::new(AtomicU64::new(0));
+            let stop = Arc::new(AtomicBool::new(false));
+            let ticker = runtime.spawn({
+                let (ticks, stop) = (ticks.clone(), stop.clone());
+                async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        preemptive::time::sleep(Duration::from_micros(200)).await;
+                        ticks.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+            let tasks = (0..workers).map(|_| {
+                let ticks = ticks.clone();
+                runtime.spawn(async move {
+                    let mut beside = 0;
+                    spin_until("ticks while the task is stopped", || {
+                        let before = ticks.load(Ordering::Relaxed);
+                        let child = vfork_and_sleep();
+                        // Within a call that takes two milliseconds: somebody else had the processor.
+                        beside += u32::from(ticks.load(Ordering::Relaxed) > before);
+                        let status = wait(child);
+                        assert!(libc::WIFEXITED(status), "status {status:#x}");
+                        assert_eq!(libc::WEXITSTATUS(status), 7);
+                        beside >= 10
+                    });
+                })
+            });
+            join_all(&runtime, tasks);
+            stop.store(true, Ordering::Relaxed);
+            join_all(&runtime, [ticker]);
+            hogs.stop(&runtime);
+            assert!(runtime.metrics().hand_overs() > 0);
         }
     });
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::hostile::{join_all, runtime, under_preemption};
+use support::hostile::{churn, join_all, runtime, under_preemption};
 use support::load::{Hogs, spin_until};
 use support::moves::{TASKS, assert_moving};
 use support::pressure::spin;
@@ -106,6 +106,40 @@ fn error_checking_and_robust_mutexes_know_their_owner_across_migrations() {
         });
         join_all(&runtime, tasks);
         hogs.stop(&runtime);
+    }
+}
+
+/// The kernel finds what an identity has left locked, whichever workers its poll ran on.
+#[test]
+fn the_next_owner_of_a_robust_mutex_learns_that_the_last_has_ended() {
+    for workers in [1, 2] {
+        let runtime = runtime(workers);
+        let hogs = Hogs::crowd(&runtime, workers);
+        let mutexes: Vec<_> = (0..3)
+            .map(|_| Protected::new(libc::PTHREAD_MUTEX_ERRORCHECK, true))
+            .collect();
+        let tasks = mutexes.clone().into_iter().map(|mutex| {
+            runtime.spawn(async move {
+                let migrations = if workers > 1 { 3 } else { 0 };
+                churn(20, migrations, || ());
+                assert_eq!(mutex.lock(), 0);
+                churn(20, migrations, || ());
+                // And ends, without unlocking it.
+            })
+        });
+        join_all(&runtime, tasks);
+        hogs.stop(&runtime);
+        for mutex in &mutexes {
+            assert_eq!(mutex.try_lock(), libc::EBUSY, "the identity lives");
+        }
+        drop(runtime);
+        for mutex in &mutexes {
+            assert_eq!(mutex.lock(), libc::EOWNERDEAD);
+            assert_eq!(mutex.make_consistent(), 0);
+            assert_eq!(mutex.unlock(), 0);
+            assert_eq!(mutex.lock(), 0);
+            assert_eq!(mutex.unlock(), 0);
+        }
     }
 }
 

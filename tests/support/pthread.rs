@@ -64,6 +64,12 @@ impl Protected {
         unsafe { libc::pthread_mutex_unlock(self.mutex.get()) }
     }
 
+    /// What the mutex protects is right again, though its owner has ended.
+    pub(crate) fn make_consistent(&self) -> i32 {
+        // SAFETY: it is initialised.
+        unsafe { libc::pthread_mutex_consistent(self.mutex.get()) }
+    }
+
     /// Waits on the condition variable for at most `nanoseconds`.
     pub(crate) fn wait(&self, nanoseconds: i64) -> i32 {
         // SAFETY: the caller holds the mutex; the time is valid.
