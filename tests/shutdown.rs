@@ -142,15 +142,17 @@ fn leaves(hogs: &[Hog]) {
         let (stop, drops) = (Arc::new(AtomicBool::new(false)), Drops::default());
         let started = Arc::new(AtomicUsize::new(0));
         let idle = Drops::default();
+        let mut ids = Vec::new();
         for hog in hogs {
             let (hog, stop, guard, started) = (*hog, stop.clone(), drops.guard(), started.clone());
-            drop(runtime.spawn(async move {
+            let task = runtime.spawn(async move {
                 let _guard = guard;
                 started.fetch_add(1, Ordering::SeqCst);
                 hog(&stop);
                 task::yield_now().await;
                 unreachable!("the runtime has ended");
-            }));
+            });
+            ids.push(task.id().to_string().parse::<u64>().unwrap());
             let guard = idle.guard();
             drop(runtime.spawn(async move {
                 let _guard = guard;
@@ -168,8 +170,14 @@ fn leaves(hogs: &[Hog]) {
             "it took {took:?}"
         );
         if !timeout.is_zero() {
-            let count = format!("left {} unfinished", hogs.len());
-            assert!(said.contains(&count), "it said only: {said}");
+            ids.sort_unstable();
+            let ids: Vec<_> = ids.iter().map(u64::to_string).collect();
+            let count = hogs.len();
+            let left = format!(
+                "left {count} unfinished poll(s) of tasks {},",
+                ids.join(", ")
+            );
+            assert!(said.contains(&left), "it said only: {said}");
             // There was time to drop what did not run.
             assert_eq!(idle.count(), hogs.len());
         }

@@ -112,6 +112,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
         fiber.preemptions.store(0, Ordering::Relaxed);
         let Some(worker) = worker_of(fiber) else {
             // On its lender, as an ordinary thread. The poll has ended, so has that.
+            fiber.task.store(0, Ordering::Relaxed);
             if fiber.is_to_end() {
                 return;
             }
@@ -164,6 +165,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                     // The poll has not begun: it is not too old.
                     let _ = shared.press(processor);
                 }
+                fiber.task.store(task.id().get(), Ordering::Relaxed);
                 match shared.poll_times.get(processor.index) {
                     None => preemptible(fiber, || task.run()),
                     Some(times) => preemptible(fiber, || {
@@ -172,6 +174,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                         times.record(sys::now() - start);
                     }),
                 }
+                fiber.task.store(0, Ordering::Relaxed);
             }
             Next::Timers => wake_expired(shared, processor, fiber),
             Next::Fiber(next) => worker.leave_for(fiber, next),

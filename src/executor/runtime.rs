@@ -177,7 +177,8 @@ impl Runtime {
     ///
     /// A poll that does not end in time goes on in the background as an ordinary thread of the lowest
     /// priority; its task is dropped when it ends. Its locks are not left locked, and nothing else of the runtime
-    /// waits for it. How many there were is written to standard error.
+    /// waits for it. How many there were, and the [ids](crate::task::Id) of their tasks, is written to standard
+    /// error.
     ///
     /// Blocking closures that have not started are cancelled; running ones are waited for likewise.
     pub fn shutdown_timeout(mut self, timeout: Duration) {
@@ -218,9 +219,11 @@ fn finish(shared: &Arc<Shared>, attendants: &mut Attendants, timeout: Option<Dur
     shared.blocking.close();
     let left = shutdown::run(shared, attendants, deadline);
     let blocking_ended = shared.blocking.join(until);
-    if left > 0 && timeout.is_some_and(|timeout| !timeout.is_zero()) {
+    if !left.is_empty() && timeout.is_some_and(|timeout| !timeout.is_zero()) {
         eprintln!(
-            "preemptive: shutdown left {left} unfinished poll(s), which go on at the lowest priority{}",
+            "preemptive: shutdown left {} unfinished poll(s){}, which go on at the lowest priority{}",
+            left.len(),
+            of_tasks(left),
             if blocking_ended {
                 ""
             } else {
@@ -228,6 +231,22 @@ fn finish(shared: &Arc<Shared>, attendants: &mut Attendants, timeout: Option<Dur
             }
         );
     }
+}
+
+/// Whose polls were left, for a message: the lowest numbers of those that are tasks.
+fn of_tasks(mut left: Vec<u64>) -> String {
+    const MOST: usize = 16;
+    left.retain(|task| *task != 0);
+    left.sort_unstable();
+    let mut text = String::new();
+    for (index, task) in left.iter().take(MOST).enumerate() {
+        text += if index == 0 { " of tasks " } else { ", " };
+        text += &task.to_string();
+    }
+    if left.len() > MOST {
+        text += ", ...";
+    }
+    text
 }
 
 impl Drop for Runtime {

@@ -176,12 +176,13 @@ pub(crate) struct Attendants {
     pub(crate) monitor: Option<JoinHandle<()>>,
 }
 
-/// Ends a runtime, at the latest soon after `deadline`. Returns how many polls had to be left.
+/// Ends a runtime, at the latest soon after `deadline`. Returns whose polls had to be left, one number for each: a
+/// task's, or 0 for what belongs to no task.
 pub(crate) fn run(
     shared: &Arc<Shared>,
     attendants: &mut Attendants,
     deadline: Option<u64>,
-) -> usize {
+) -> Vec<u64> {
     let shutdown = &shared.shutdown;
     // In this order: what is spawned before the list is closed is in it when the processors look.
     shared.tasks.close();
@@ -241,8 +242,8 @@ pub(crate) fn run(
     end_fibers(shared, grace)
 }
 
-/// Step 4 of the module's head. Returns how many polls had not ended by `deadline`.
-fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
+/// Step 4 of the module's head. Returns whose polls had not ended by `deadline`, as [`run`] does.
+fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> Vec<u64> {
     let shutdown = &shared.shutdown;
     let fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
     fibers.iter().for_each(|fiber| fiber.end_at_top());
@@ -262,12 +263,20 @@ fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> usize {
         shared.end_spare_fibers();
         !fibers.iter().any(still_leaves)
     });
-    let left = fibers
+    let left: Vec<u64> = fibers
         .into_iter()
-        // SAFETY: each was told to end; nobody else joins it or uses it.
-        .filter(|fiber| !unsafe { fiber.join() })
-        .count();
-    shared.supply.fiber_count.store(left, Ordering::SeqCst);
+        .filter_map(|fiber| {
+            // Before it is joined, and gone.
+            let task = fiber.task.load(Ordering::Relaxed);
+            // SAFETY: each was told to end; nobody else joins it or uses it.
+            let has_ended = unsafe { fiber.join() };
+            (!has_ended).then_some(task)
+        })
+        .collect();
+    shared
+        .supply
+        .fiber_count
+        .store(left.len(), Ordering::SeqCst);
     left
 }
 
@@ -307,7 +316,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
                     .store(true, Ordering::SeqCst);
             }
             let left = run(shared, &mut attendants, None);
-            debug_assert_eq!(left, 0);
+            debug_assert!(left.is_empty());
             Err(error)
         }
     }

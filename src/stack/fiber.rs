@@ -64,6 +64,8 @@ pub(crate) struct Fiber {
     pub(crate) owner: *const (),
     /// A signal handler of ours runs right now under this identity (rule R1's checker asks).
     pub(crate) in_handler: AtomicBool,
+    /// Whose poll it is in the middle of, as the executor numbers them; 0: nobody's. For reports.
+    pub(crate) task: AtomicU64,
     /// How often the fiber was preempted since it was last at the top of its loop.
     pub(crate) preemptions: AtomicU32,
     /// What is left of its slice, in nanoseconds, where a timer cut it short; 0: it begins a new one.
@@ -139,6 +141,7 @@ impl Fiber {
             link: UnsafeCell::new(std::ptr::null_mut()),
             owner,
             in_handler: AtomicBool::new(false),
+            task: AtomicU64::new(0),
             preemptions: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
             is_between_polls: AtomicBool::new(false),

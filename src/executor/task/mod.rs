@@ -130,6 +130,12 @@ impl Notified {
         unsafe { run(self.into_raw()) }
     }
 
+    /// Which task it is.
+    #[inline]
+    pub(crate) fn id(&self) -> Id {
+        self.0.header().id
+    }
+
     /// The task as an element of a run queue, which has the right and the reference from now on.
     #[inline]
     pub(crate) fn into_raw(self) -> NonNull<Header> {
