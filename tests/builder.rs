@@ -134,6 +134,12 @@ fn mappings() -> usize {
     maps.lines().count()
 }
 
+/// How much of it this process uses, in bytes.
+fn address_space() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
+}
+
 fn limit(what: libc::__rlimit_resource_t, value: u64) {
     let limit = libc::rlimit {
         rlim_cur: value,
@@ -188,8 +194,7 @@ fn no_memory_for_stacks_is_an_error_that_leaves_nothing_behind() {
     isolated::run_with(name, &ONE_ARENA, LONG, || {
         drop(Runtime::new().unwrap());
         // Address space for less than one stack, then for a few of them.
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let used: u64 = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
+        let used = address_space();
         let huge = 1 << 30;
         for room in [huge / 2, huge * 5 / 2] {
             limit(libc::RLIMIT_AS, used + room);
@@ -203,6 +208,55 @@ fn no_memory_for_stacks_is_an_error_that_leaves_nothing_behind() {
         }
         // Usual stacks fit, so it works again.
         works();
+    });
+}
+
+/// Preemption needs a stack for each poll that is set aside. Without, polls take turns less often, and no more.
+#[test]
+fn tasks_complete_though_no_more_stacks_can_be_had() {
+    let name = "tasks_complete_though_no_more_stacks_can_be_had";
+    isolated::run_with(name, &ONE_ARENA, LONG, || {
+        // Stacks so large that none fits any more where all else still does.
+        let huge: u64 = 1 << 30;
+        for workers in [1, 2] {
+            limit(libc::RLIMIT_AS, libc::RLIM_INFINITY);
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(workers)
+                .time_slice(Duration::from_micros(50))
+                .thread_stack_size(huge as usize)
+                .build()
+                .unwrap();
+            limit(libc::RLIMIT_AS, address_space() + huge / 2);
+            let fibers = runtime.metrics().fibers();
+            let tasks: Vec<_> = (0..20_u64)
+                .map(|number| {
+                    runtime.spawn(async move {
+                        let mut words = Vec::new();
+                        for turn in 0..20 {
+                            let start = std::time::Instant::now();
+                            while start.elapsed() < Duration::from_millis(2) {
+                                words = (0..100)
+                                    .map(|word| (word ^ turn ^ number).to_string())
+                                    .collect();
+                            }
+                            task::yield_now().await;
+                        }
+                        words.len()
+                    })
+                })
+                .collect();
+            for task in tasks {
+                assert_eq!(block_on(&runtime, task).unwrap(), 100);
+            }
+            let metrics = runtime.metrics();
+            assert!(metrics.preemptions() > 0);
+            // What was being made when the limit came down is made.
+            assert!(
+                metrics.fibers() <= fibers + 4,
+                "{fibers} fibers became {}",
+                metrics.fibers()
+            );
+        }
     });
 }
 

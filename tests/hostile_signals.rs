@@ -130,11 +130,7 @@ fn a_signal_handler_that_does_not_defer_is_continued_by_another_worker() {
 #[test]
 fn a_flood_of_foreign_signals_stops_nobody() {
     isolated::run("a_flood_of_foreign_signals_stops_nobody", || {
-        let count = if cfg!(debug_assertions) {
-            300_000
-        } else {
-            1_000_000
-        };
+        let count = 1_000_000;
         let runtime = runtime(2);
         let done = Arc::new(AtomicBool::new(false));
         let flood = {
