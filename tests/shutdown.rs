@@ -2,7 +2,7 @@
 
 mod support;
 
-use preemptive::runtime::Builder;
+use preemptive::runtime::{Builder, Runtime};
 use preemptive::task;
 use preemptive::time::sleep;
 use std::future::{pending, poll_fn};
@@ -227,18 +227,23 @@ fn a_process_can_exit_with_hogs_left_behind() {
     });
 }
 
+/// A runtime with a task that waits for ever.
+fn with_a_task(drops: &Drops) -> Runtime {
+    let (runtime, guard) = (runtime(1, SHORT), drops.guard());
+    drop(runtime.spawn(async move {
+        let _guard = guard;
+        pending::<()>().await;
+    }));
+    runtime
+}
+
 #[test]
 fn dropping_a_runtime_inside_a_task_panics_and_says_what_to_do() {
     quiet();
     let outer = runtime(2, SHORT);
     let drops = Drops::default();
     for in_task in [true, false] {
-        let inner = runtime(1, SHORT);
-        let guard = drops.guard();
-        drop(inner.spawn(async move {
-            let _guard = guard;
-            pending::<()>().await;
-        }));
+        let inner = with_a_task(&drops);
         let drop_it = async move {
             let caught = catch_unwind(AssertUnwindSafe(|| drop(inner)));
             let payload = caught.unwrap_err();
@@ -260,12 +265,7 @@ fn shutdown_background_is_legal_everywhere() {
     let outer = runtime(2, SHORT);
     let drops = Drops::default();
     for in_task in [true, false] {
-        let inner = runtime(1, SHORT);
-        let guard = drops.guard();
-        drop(inner.spawn(async move {
-            let _guard = guard;
-            pending::<()>().await;
-        }));
+        let inner = with_a_task(&drops);
         let hogs = Hogs::start(&inner, 2);
         let end_it = async move { inner.shutdown_background() };
         if in_task {
