@@ -4,7 +4,7 @@
 
 use preemptive::runtime::{Builder, Runtime};
 use preemptive::testing::{give_way, make_fibers, signal_this_worker};
-use preemptive_benches::{Report, Samples, interleave, time};
+use preemptive_benches::{Memory, Report, Samples, interleave, time};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -207,56 +207,17 @@ fn memory(report: &Report) {
         let before = Memory::now();
         make_fibers(runtime.handle(), FIBERS).expect("fibers");
         let after = Memory::now();
-        for ((held, after), before) in held.iter_mut().zip(after.0).zip(before.0) {
-            held.push((after - before) / FIBERS as f64);
+        for (held, each) in held.iter_mut().zip(after.since(&before, FIBERS)) {
+            held.push(each);
         }
     }
     for (name, held) in Memory::NAMES.into_iter().zip(held) {
-        report.figure(name, "bytes", &held.into_iter().collect());
+        report.figure(
+            &format!("fiber/{name}"),
+            "bytes",
+            &held.into_iter().collect(),
+        );
     }
-}
-
-/// Bytes in use, by owner.
-struct Memory([f64; 5]);
-
-impl Memory {
-    const NAMES: [&str; 5] = [
-        "fiber/user_rss",
-        "fiber/user_pss",
-        "fiber/kernel_stack",
-        "fiber/kernel_slab",
-        "fiber/page_tables",
-    ];
-
-    fn now() -> Memory {
-        let own = read("/proc/self/smaps_rollup");
-        let status = read("/proc/self/status");
-        let system = read("/proc/meminfo");
-        Memory([
-            bytes(&own, "Rss:"),
-            bytes(&own, "Pss:"),
-            // The next two are the whole system's: hence several samples.
-            bytes(&system, "KernelStack:"),
-            bytes(&system, "Slab:"),
-            bytes(&status, "VmPTE:"),
-        ])
-    }
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
-}
-
-/// The number of kilobytes in the line that begins with `name`.
-fn bytes(text: &str, name: &str) -> f64 {
-    let kilobytes = text.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    });
-    1024.0 * kilobytes.unwrap_or(f64::NAN)
 }
 
 /// A figure about preemptions must not count signals that preempted nothing.

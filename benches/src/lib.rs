@@ -2,16 +2,22 @@
 
 mod arguments;
 mod bell;
+mod hog;
 mod json;
 mod machine;
+mod memory;
 mod report;
 mod rival;
 mod samples;
+mod ticker;
 
 pub use arguments::Arguments;
 pub use bell::Bell;
+pub use hog::{hog_for, hog_until};
 pub use json::Json;
 pub use machine::Machine;
+pub use memory::Memory;
 pub use report::Report;
 pub use rival::{AsyncExecutor, Preemptive, Rival, Tokio};
 pub use samples::{Samples, Spread, interleave, time};
+pub use ticker::Ticker;

@@ -19,6 +19,16 @@ pub struct Spread {
 }
 
 impl Samples {
+    /// None yet.
+    pub const fn new() -> Samples {
+        Samples(Vec::new())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One more.
     pub fn push(&mut self, sample: f64) {
         self.0.push(sample);
@@ -46,7 +56,18 @@ impl Samples {
 
     /// Sample by sample, this over that.
     pub fn ratio(&self, other: &Samples) -> Samples {
-        Samples(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
+        self.map_with(other, |this, that| this / that)
+    }
+
+    /// Sample by sample, a function of this and that.
+    pub fn map_with(&self, other: &Samples, f: impl Fn(f64, f64) -> f64) -> Samples {
+        Samples(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(a, b)| f(*a, *b))
+                .collect(),
+        )
     }
 }
 
@@ -71,7 +92,7 @@ pub fn interleave<const K: usize>(
     n: usize,
     mut quantities: [&mut dyn FnMut() -> f64; K],
 ) -> [Samples; K] {
-    let mut samples = [const { Samples(Vec::new()) }; K];
+    let mut samples = [const { Samples::new() }; K];
     for _ in 0..n {
         for (quantity, samples) in quantities.iter_mut().zip(&mut samples) {
             samples.push(quantity());
