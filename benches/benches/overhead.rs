@@ -110,7 +110,10 @@ fn in_slices(jobs: Jobs, slice: Option<u64>) -> Box<Run> {
     builder.worker_threads(jobs.workers);
     match slice {
         Some(slice) => builder.time_slice(Duration::from_micros(slice)),
-        None => builder.async_preempt(false),
+        // Even so a poll that runs for several slices may lose its processor to another thread: make them long.
+        None => builder
+            .async_preempt(false)
+            .time_slice(Duration::from_secs(10)),
     };
     let runtime: Runtime = builder.build().expect("a runtime");
     Box::new(move || {
