@@ -161,6 +161,11 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
             Next::Run(task) => {
                 let tick = processor.tick.load(Ordering::Relaxed);
                 processor.tick.store(tick + 1, Ordering::Relaxed);
+                if fiber.is_wanted() {
+                    // Asked before this poll was chosen, and answered by that.
+                    fiber.unpoison();
+                    shared.relook(processor, sys::now());
+                }
                 if !processor.pressed.load(Ordering::Relaxed) && processor.has_task() {
                     // The poll has not begun: it is not too old.
                     let _ = shared.press(processor);

@@ -276,6 +276,8 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
         ThreadState::Blocked => {
             take(shared, worker);
         }
+        // It gives way where it enters the runtime, or not at all.
+        ThreadState::Running if !shared.config.async_preempt => {}
         ThreadState::Running => {
             // Running is what a hog does, and its slice will end; look less and less often.
             seen.next_look = now + (age / 2).clamp(TICK, 10 * TICK);
