@@ -62,7 +62,7 @@ impl Chain {
 
 impl Global {
     /// An empty queue.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Global {
             lock: RawLock::new(),
             ends: UnsafeCell::new(None),

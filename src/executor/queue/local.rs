@@ -21,14 +21,18 @@
 //! 3. What a thief read from a slot counts only if its CAS on `head` succeeds; until then the slot was
 //!    unchanged by Invariant 2 (the counters are 32 bits wide and do not come round in between).
 
+use super::CAPACITY;
 use super::global::{Chain, Global};
 use crate::executor::task::{Header, Notified};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::ptr::{NonNull, null_mut};
 
-/// Slots. Room for a burst; beyond it half of the ring goes to the shared queue.
-const CAPACITY: usize = if cfg!(loom) { 4 } else { 256 };
 const MASK: usize = CAPACITY - 1;
+const _: () = assert!(CAPACITY.is_power_of_two());
+
+/// Where both counters start: so close to their end that they come round in every program, not in one that has run
+/// for days.
+const START: u32 = (CAPACITY as u32 / 2).wrapping_neg();
 
 /// See the module's head.
 #[derive(Debug)]
@@ -42,8 +46,8 @@ impl Local {
     /// An empty ring.
     pub(crate) fn new() -> Self {
         Local {
-            head: AtomicU32::new(0),
-            tail: AtomicU32::new(0),
+            head: AtomicU32::new(START),
+            tail: AtomicU32::new(START),
             slots: (0..CAPACITY).map(|_| AtomicPtr::new(null_mut())).collect(),
         }
     }

@@ -9,3 +9,7 @@ mod slot;
 pub(crate) use global::Global;
 pub(crate) use local::Local;
 pub(crate) use slot::Slot;
+
+/// Slots of a ring. Room for a burst; beyond it half of the ring goes to the shared queue. (The models in
+/// `tests/models` have a smaller one.)
+const CAPACITY: usize = 256;

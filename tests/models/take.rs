@@ -1,25 +1,12 @@
-//! Protocols between threads, model-checked: every interleaving, and what weak memory may show.
+//! A processor's word: its worker and the monitor, which takes the processor from a worker that is stuck.
 //!
-//! The modules under test are compiled into this file against loom's atomics. A `membarrier` on one side
-//! stands for a full fence on both: that is how the models write it.
+//! A `membarrier` on one side stands for a full fence on both: that is how the models write it.
 
-/// What the modules under test take their atomics from.
-mod sync {
-    pub(crate) use loom::sync::atomic;
-}
-
-#[path = "../src/preempt/take.rs"]
-#[allow(
-    dead_code,
-    reason = "the model needs a part of it, and the runtime the rest"
-)]
-mod take;
-
+use crate::preempt::take::ProcessorWord;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread;
-use take::ProcessorWord;
 
 /// Stands in for a processor: even, because the lowest bit is the mark's.
 const PROCESSOR: usize = 0x100;
