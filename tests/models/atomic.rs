@@ -1,8 +1,8 @@
 //! loom's atomics, with two things added.
 //!
-//! *Sequential consistency.* loom takes such an access for one that acquires and releases. Here a full fence follows
-//! it, which is one of the ways in which compilers make such accesses. What was written by a weaker store before a
-//! sequentially consistent load may still come after it, as it may on the machine.
+//! *Sequential consistency.* loom lets such a load see the last such store, and otherwise takes the access for one that
+//! acquires and releases. Here a full fence follows each store and each read-modify-write as well, as it does on
+//! x86-64. A weaker store can still be overtaken by a sequentially consistent load that follows it.
 //!
 //! *Weakness*: for the tests that must fail, [`weakened`] takes a part of the orderings away.
 
@@ -47,20 +47,33 @@ fn both(order: Ordering) -> Ordering {
     match (WEAKNESS.get(), order) {
         (Weakness::Release, Ordering::AcqRel | Ordering::SeqCst) => Ordering::Acquire,
         (Weakness::Acquire, Ordering::AcqRel | Ordering::SeqCst) => Ordering::Release,
-        (_, order) => one(order),
-    }
-}
-
-/// The ordering of a load or of a store.
-fn one(order: Ordering) -> Ordering {
-    match (WEAKNESS.get(), order) {
-        (Weakness::Release, Ordering::Release) => Ordering::Relaxed,
-        (Weakness::Acquire, Ordering::Acquire) => Ordering::Relaxed,
+        (Weakness::TotalOrder, Ordering::SeqCst) => Ordering::AcqRel,
+        (Weakness::Release, Ordering::Release) | (Weakness::Acquire, Ordering::Acquire) => {
+            Ordering::Relaxed
+        }
         (_, order) => order,
     }
 }
 
-/// What follows every access.
+/// The ordering of a load.
+fn load(order: Ordering) -> Ordering {
+    match (WEAKNESS.get(), order) {
+        (Weakness::Acquire, Ordering::Acquire) => Ordering::Relaxed,
+        (Weakness::TotalOrder, Ordering::SeqCst) => Ordering::Acquire,
+        (_, order) => order,
+    }
+}
+
+/// The ordering of a store.
+fn store(order: Ordering) -> Ordering {
+    match (WEAKNESS.get(), order) {
+        (Weakness::Release, Ordering::Release) => Ordering::Relaxed,
+        (Weakness::TotalOrder, Ordering::SeqCst) => Ordering::Release,
+        (_, order) => order,
+    }
+}
+
+/// What follows every store and every read-modify-write.
 fn settle(order: Ordering) {
     if order == Ordering::SeqCst && WEAKNESS.get() != Weakness::TotalOrder {
         fence(Ordering::SeqCst);
@@ -70,13 +83,11 @@ fn settle(order: Ordering) {
 macro_rules! methods {
     ($value:ty; $($change:ident)*) => {
         pub(crate) fn load(&self, order: Ordering) -> $value {
-            let value = self.0.load(one(order));
-            settle(order);
-            value
+            self.0.load(load(order))
         }
 
         pub(crate) fn store(&self, value: $value, order: Ordering) {
-            self.0.store(value, one(order));
+            self.0.store(value, store(order));
             settle(order);
         }
 
@@ -87,7 +98,7 @@ macro_rules! methods {
             success: Ordering,
             failure: Ordering,
         ) -> Result<$value, $value> {
-            let result = self.0.compare_exchange(current, new, both(success), one(failure));
+            let result = self.0.compare_exchange(current, new, both(success), load(failure));
             settle(success);
             result
         }
@@ -118,7 +129,10 @@ macro_rules! atomics {
         #[allow(dead_code, reason = "every type has all operations")]
         impl $name {
             pub(crate) fn new(value: $value) -> Self {
-                $name(loom::sync::atomic::$name::new(value))
+                let new = loom::sync::atomic::$name::new(value);
+                // Or loom would let a sequentially consistent load see the first value for ever.
+                new.store(value, Ordering::SeqCst);
+                $name(new)
             }
 
             methods!($value; $($change)*);

@@ -8,6 +8,8 @@ mod atomic;
 mod item;
 mod local;
 mod raw_lock;
+mod runtime;
+mod sleep;
 mod state;
 mod take;
 mod task;
@@ -42,6 +44,7 @@ mod preempt {
 )]
 mod executor {
     pub(crate) mod bits;
+    pub(crate) mod sleep;
 
     pub(crate) mod queue {
         mod global;
