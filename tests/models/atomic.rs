@@ -58,7 +58,7 @@ fn both(order: Ordering) -> Ordering {
 /// The ordering of a load.
 fn load(order: Ordering) -> Ordering {
     match (WEAKNESS.get(), order) {
-        (Weakness::Acquire, Ordering::Acquire) => Ordering::Relaxed,
+        (Weakness::Acquire, Ordering::Acquire | Ordering::SeqCst) => Ordering::Relaxed,
         (Weakness::TotalOrder, Ordering::SeqCst) => Ordering::Acquire,
         (_, order) => order,
     }
@@ -67,7 +67,7 @@ fn load(order: Ordering) -> Ordering {
 /// The ordering of a store.
 fn store(order: Ordering) -> Ordering {
     match (WEAKNESS.get(), order) {
-        (Weakness::Release, Ordering::Release) => Ordering::Relaxed,
+        (Weakness::Release, Ordering::Release | Ordering::SeqCst) => Ordering::Relaxed,
         (Weakness::TotalOrder, Ordering::SeqCst) => Ordering::Release,
         (_, order) => order,
     }
@@ -75,7 +75,7 @@ fn store(order: Ordering) -> Ordering {
 
 /// What follows every store and every read-modify-write.
 fn settle(order: Ordering) {
-    if order == Ordering::SeqCst && WEAKNESS.get() != Weakness::TotalOrder {
+    if order == Ordering::SeqCst && WEAKNESS.get() == Weakness::None {
         fence(Ordering::SeqCst);
     }
 }

@@ -10,6 +10,7 @@ mod local;
 mod raw_lock;
 mod runtime;
 mod sleep;
+mod slot;
 mod state;
 mod take;
 mod task;
@@ -49,9 +50,11 @@ mod executor {
     pub(crate) mod queue {
         mod global;
         mod local;
+        mod slot;
 
         pub(crate) use global::Global;
         pub(crate) use local::Local;
+        pub(crate) use slot::Slot;
 
         /// So small that it is full, and its counters come round, within a few steps.
         const CAPACITY: usize = 4;
