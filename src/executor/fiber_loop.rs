@@ -11,7 +11,7 @@ use super::context;
 use super::home::{self, AtTop, Drive};
 use super::processor::Processor;
 use super::shared::Shared;
-use super::sleep::{AWAKE, PARKED};
+use super::sleep::PARKED;
 use super::task::Notified;
 use super::timer::{Expired, Left};
 use super::worker::Worker;
@@ -286,7 +286,7 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
 /// Find, step 1 (see `sleep`).
 #[inline]
 fn found(shared: &Shared, processor: &Processor) {
-    if processor.searching.load(Ordering::Relaxed) {
+    if processor.sleeper.is_searching() {
         stop_searching(shared, processor);
     }
 }
@@ -299,8 +299,7 @@ fn found_next(shared: &Shared, processor: &Processor, next: Next) -> Next {
 
 #[cold]
 fn stop_searching(shared: &Shared, processor: &Processor) {
-    processor.searching.store(false, Ordering::Relaxed);
-    if shared.sleep.stop_search() && !shared.wake_one() {
+    if shared.sleep.end_search(&processor.sleeper) && !shared.wake_one() {
         // All are busy. Whoever has something waiting must not run without end.
         for other in &shared.processors {
             if other.index != processor.index && other.has_task() {
@@ -333,12 +332,8 @@ fn steal(shared: &Shared, processor: &Processor, called: bool) -> Option<Notifie
     if count == 1 {
         return None;
     }
-    if !processor.searching.load(Ordering::Relaxed) {
-        if !called && !shared.sleep.may_search() {
-            return None;
-        }
-        shared.sleep.start_search();
-        processor.searching.store(true, Ordering::Relaxed);
+    if !shared.sleep.search(&processor.sleeper, called) {
+        return None;
     }
     let start = processor.next_victim.load(Ordering::Relaxed) as usize;
     processor
@@ -362,12 +357,7 @@ fn steal(shared: &Shared, processor: &Processor, called: bool) -> Option<Notifie
 /// Sleeps until there may be something to do. The protocol is in `sleep`.
 fn park(shared: &Shared, processor: &Processor) {
     shared.nothing_runs(processor);
-    processor.parked.store(PARKED, Ordering::SeqCst);
-    shared.sleep.idle.insert(processor.index);
-    if processor.searching.load(Ordering::Relaxed) {
-        processor.searching.store(false, Ordering::Relaxed);
-        let _ = shared.sleep.stop_search();
-    }
+    shared.sleep.park(processor.index, &processor.sleeper);
     let timers = shared.timers.shard(processor.index);
     loop {
         if shared.anything_runnable(processor)
@@ -377,20 +367,21 @@ fn park(shared: &Shared, processor: &Processor) {
             if timers.next() <= sys::now() {
                 processor.due.store(true, Ordering::SeqCst);
             }
-            if shared.sleep.idle.remove(processor.index) {
-                processor.parked.store(AWAKE, Ordering::SeqCst);
-            } else {
+            if !shared
+                .sleep
+                .cancel_park(processor.index, &processor.sleeper)
+            {
                 wait_for_waker(processor);
             }
             return;
         }
-        if processor.parked.load(Ordering::SeqCst) == AWAKE {
+        if processor.sleeper.is_awake() {
             return;
         }
         let next = timers.next();
         let deadline = (next != u64::MAX).then_some(next);
-        sys::futex_wait(&processor.parked, PARKED, deadline);
-        if processor.parked.load(Ordering::SeqCst) == AWAKE {
+        sys::futex_wait(&processor.sleeper.parked, PARKED, deadline);
+        if processor.sleeper.is_awake() {
             return;
         }
     }
@@ -398,8 +389,8 @@ fn park(shared: &Shared, processor: &Processor) {
 
 /// A waker has taken this processor out of `idle` and is about to say so.
 fn wait_for_waker(processor: &Processor) {
-    while processor.parked.load(Ordering::SeqCst) == PARKED {
-        sys::futex_wait(&processor.parked, PARKED, None);
+    while !processor.sleeper.is_awake() {
+        sys::futex_wait(&processor.sleeper.parked, PARKED, None);
     }
 }
 
@@ -432,10 +423,7 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
 
 /// The rest of a processor's life after shutdown has begun.
 fn shutting_down(shared: &Shared, processor: &Processor) -> Next {
-    if processor.searching.load(Ordering::Relaxed) {
-        processor.searching.store(false, Ordering::Relaxed);
-        let _ = shared.sleep.stop_search();
-    }
+    let _ = shared.sleep.end_search(&processor.sleeper);
     if !shared.is_drained(processor) {
         return Next::Drain;
     }

@@ -8,6 +8,7 @@
 //! other threads, as its comment says.
 
 use super::queue::{Local, Slot};
+use super::sleep::Sleeper;
 use super::worker::Worker;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::ptr::null_mut;
@@ -60,10 +61,8 @@ pub(crate) struct Processor {
     pub(crate) batch_turn: AtomicBool,
     /// A timer of its shard is due. Handler to owner.
     pub(crate) due: AtomicBool,
-    /// Looking for work: counted in `Sleep::searching`. Owner, or the waker while it is parked.
-    pub(crate) searching: AtomicBool,
-    /// The word its idle worker sleeps on; see `sleep`.
-    pub(crate) parked: AtomicU32,
+    /// Its part in `sleep`.
+    pub(crate) sleeper: Sleeper,
     /// Shutdown has begun, and there are no tasks left to drop. Owner.
     pub(crate) is_drained: AtomicBool,
     /// Nothing is left to do, for good.
@@ -109,8 +108,7 @@ impl Processor {
             used_up: AtomicBool::new(false),
             batch_turn: AtomicBool::new(false),
             due: AtomicBool::new(false),
-            searching: AtomicBool::new(false),
-            parked: AtomicU32::new(0),
+            sleeper: Sleeper::new(),
             is_drained: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             useless_looks: AtomicU64::new(0),

@@ -11,7 +11,7 @@ use super::monitor::MonitorState;
 use super::processor::Processor;
 use super::queue::Global;
 use super::shutdown::Shutdown;
-use super::sleep::{AWAKE, Sleep};
+use super::sleep::{SeenBy, Sleep};
 use super::supply::Supply;
 use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
 use super::timer::Timers;
@@ -180,15 +180,13 @@ impl Shared {
     /// Wakes an idle processor, unless somebody searches already. False: there is neither.
     #[inline]
     pub(crate) fn wake_one(&self) -> bool {
-        if self.sleep.is_searching() {
-            return true;
-        }
-        match self.sleep.idle.take_any() {
-            Some(index) => {
+        match self.sleep.submitted() {
+            SeenBy::Searcher => true,
+            SeenBy::Idle(index) => {
                 self.wake(index);
                 true
             }
-            None => false,
+            SeenBy::Nobody => false,
         }
     }
 
@@ -196,10 +194,8 @@ impl Shared {
     pub(crate) fn wake(&self, index: usize) {
         self.counters.add(&self.counters.wakes);
         let processor = &self.processors[index];
-        self.sleep.start_search();
-        processor.searching.store(true, Ordering::Relaxed);
-        processor.parked.store(AWAKE, Ordering::SeqCst);
-        sys::futex_wake(&processor.parked, 1);
+        self.sleep.rouse(&processor.sleeper);
+        sys::futex_wake(&processor.sleeper.parked, 1);
         self.monitor.busy_again();
     }
 

@@ -39,7 +39,6 @@ pub(crate) const AWAKE: u32 = 0;
 pub(crate) const PARKED: u32 = 1;
 
 /// A processor's part in this.
-#[allow(dead_code, reason = "their callers follow")]
 #[derive(Debug)]
 pub(crate) struct Sleeper {
     /// Looking for work: counted in `Sleep::searching`. The owner's; but from the moment at which somebody takes the
@@ -49,7 +48,6 @@ pub(crate) struct Sleeper {
     pub(crate) parked: AtomicU32,
 }
 
-#[allow(dead_code, reason = "their callers follow")]
 impl Sleeper {
     pub(crate) fn new() -> Sleeper {
         Sleeper {
@@ -71,7 +69,6 @@ impl Sleeper {
 }
 
 /// Who will see what was just submitted.
-#[allow(dead_code, reason = "their callers follow")]
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SeenBy {
@@ -103,18 +100,18 @@ impl Sleep {
     }
 
     /// May one more processor search? Half of those that are busy are enough to find anything.
-    pub(crate) fn may_search(&self) -> bool {
+    fn may_search(&self) -> bool {
         let busy = self.processors.saturating_sub(self.idle.len());
         2 * self.searching.load(Ordering::SeqCst) < busy
     }
 
     /// One more searches.
-    pub(crate) fn start_search(&self) {
+    fn start_search(&self) {
         self.searching.fetch_add(1, Ordering::SeqCst);
     }
 
     /// One less. True: it was the last.
-    pub(crate) fn stop_search(&self) -> bool {
+    fn stop_search(&self) -> bool {
         self.searching.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
@@ -125,7 +122,6 @@ impl Sleep {
 }
 
 /// The steps.
-#[allow(dead_code, reason = "their callers follow")]
 impl Sleep {
     /// Submit, steps 2 and 3. The task is in a queue; if a plain store put it there, a full fence follows that store.
     #[inline]

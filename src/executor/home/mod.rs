@@ -63,7 +63,7 @@ use super::fiber_loop::{self, FiberLife};
 use super::processor::Processor;
 use super::runtime::Handle;
 use super::shared::Shared;
-use super::sleep::{AWAKE, PARKED};
+use super::sleep::PARKED;
 use super::worker::Worker;
 use crate::fatal::fatal;
 use crate::stack::Fiber;
@@ -203,21 +203,15 @@ pub(crate) fn park(shared: &Shared, processor: &Processor) {
     processor.rests(sys::now());
     shared.nothing_runs(processor);
     processor.worker.store(null_mut(), Ordering::SeqCst);
-    processor.parked.store(PARKED, Ordering::SeqCst);
-    shared.sleep.idle.insert(processor.index);
-    if processor.searching.swap(false, Ordering::Relaxed) {
-        let _ = shared.sleep.stop_search();
-    }
+    shared.sleep.park(processor.index, &processor.sleeper);
 }
 
 /// Rule H3: somebody drives again.
 fn unpark(shared: &Shared, processor: &Processor, worker: &Worker) {
-    if shared.sleep.idle.remove(processor.index) {
-        processor.parked.store(AWAKE, Ordering::SeqCst);
-    }
-    while processor.parked.load(Ordering::SeqCst) == PARKED {
+    let _ = shared.sleep.unpark(processor.index, &processor.sleeper);
+    while !processor.sleeper.is_awake() {
         // Somebody has taken it out of the set and is about to say so.
-        sys::futex_wait(&processor.parked, PARKED, None);
+        sys::futex_wait(&processor.sleeper.parked, PARKED, None);
     }
     shared.monitor.busy_again();
     processor.used_up.store(false, Ordering::Relaxed);
