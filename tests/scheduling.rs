@@ -49,6 +49,8 @@ fn a_wake_from_outside_preempts_a_long_poll() {
         fill(&runtime, workers + 2, &stop);
         let before = runtime.metrics().wakeup_preemptions();
         for round in 0..50_u64 {
+            // Time for the hogs to go on: otherwise the next task finds a processor between two.
+            thread::sleep(Duration::from_millis(1));
             let (ask, answer) = (Mailbox::new(), Mailbox::new());
             let task = runtime.spawn({
                 let (ask, answer) = (ask.clone(), answer.clone());

@@ -18,6 +18,7 @@
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
 mod actions;
+mod batch;
 mod bits;
 mod block_on;
 mod blocking;

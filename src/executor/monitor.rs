@@ -270,6 +270,10 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
     if shared.interactive_waits(processor) {
         shared.press_from_afar(processor);
     }
+    if processor.look.load(Ordering::SeqCst) < now.saturating_sub(TICK) {
+        // The look is overdue: whatever became of its alarm, here is another.
+        shared.rearm(processor, true);
+    }
     match sys::thread_state(worker.target.thread.load(Ordering::SeqCst)) {
         // Its slice will end, and interrupt the call.
         ThreadState::Blocked if shared.config.home => {}
@@ -385,9 +389,12 @@ fn stand_in_for_timer(shared: &Shared, target: &Target, now: u64) -> u64 {
         // The handler sets the next one; should the signal be lost, this one is still due.
         return now + TICK;
     }
-    if target.actions.is_wanted(target)
-        && let Some(fiber) = target.fiber()
-    {
+    if target.actions.is_wanted(target) {
+        let Some(fiber) = target.fiber() else {
+            // It is between two fibers, and may have set the alarm that was just taken for spent.
+            target.armed.store(now, Ordering::SeqCst);
+            return now + TICK / 10;
+        };
         target.unchecked.store(true, Ordering::Relaxed);
         fiber.poison();
     }

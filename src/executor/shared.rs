@@ -1,6 +1,7 @@
 //! What all workers of a runtime share, and the decisions that need all of it: who runs next, who is woken,
 //! whose slice is bounded, who gets a processor.
 
+use super::batch::{Batch, Place};
 use super::bits::Bits;
 use super::blocking::BlockingPool;
 use super::builder::Config;
@@ -33,7 +34,7 @@ pub(crate) struct Shared {
     /// Runnable tasks that belong to no processor.
     pub(crate) global: Global,
     /// Runnable fibers: polls that were preempted.
-    pub(crate) batch: FiberQueue,
+    pub(crate) batch: Batch,
     /// Spare fibers, at the top of their loops.
     pub(crate) spare_fibers: FiberQueue,
     /// Counts supplied fibers: what a processor that has none sleeps on.
@@ -70,7 +71,7 @@ impl Shared {
                 .map(|_| AtomicPtr::new(null_mut()))
                 .collect(),
             global: Global::new(),
-            batch: FiberQueue::new(),
+            batch: Batch::new(),
             spare_fibers: FiberQueue::new(),
             supplied: AtomicU32::new(0),
             starved: AtomicU32::new(0),
@@ -307,7 +308,7 @@ impl Shared {
         }
         if let Some(home) = home {
             // SAFETY: as above.
-            unsafe { self.batch.push_back(home) };
+            unsafe { self.batch.push(home, Place::Old) };
         }
     }
 

@@ -47,6 +47,7 @@
 //! - `relook` writes `pressed` and `look` first and then looks at the queues once more; a presser fills the queue
 //!   first and then reads `pressed`. All of that is sequentially consistent: one of the two sees the other.
 
+use super::batch::Place;
 use super::builder::MIN_SLICE;
 use super::processor::Processor;
 use super::shared::Shared;
@@ -58,6 +59,8 @@ use crate::sys;
 const BURST: u64 = 16;
 /// After those, so many nanoseconds between two.
 const RELAXED: u64 = 2_000_000;
+/// The longest turn of batch while tasks wait as well, in nanoseconds, unless the minimum slice is longer.
+const LONGEST_TURN: u64 = 2_000_000;
 /// Parts that a batch share is counted in.
 pub(crate) const PARTS: u64 = 1024;
 
@@ -82,7 +85,9 @@ impl Shared {
 
     /// Batch gets its turn when it is owed so much, and so long a turn.
     fn quantum(&self) -> u64 {
-        (self.config.slice / 8).max(self.config.min_slice)
+        (self.config.slice / 8)
+            .min(LONGEST_TURN)
+            .max(self.config.min_slice)
     }
 
     /// So old must a poll be to be stopped for a task. Each poll that is stopped for the first time takes a fiber, and
@@ -207,7 +212,7 @@ impl Shared {
                 look = look.min(if runs_tasks {
                     self.batch_due(processor, now)
                 } else {
-                    processor.slice_end.load(Ordering::Relaxed)
+                    self.stop_for_batch(processor)
                 });
             }
             if runs_tasks {
@@ -339,7 +344,7 @@ impl Shared {
                 let _ = processor.mark_here(now);
                 self.batch_due(processor, now)
             } else {
-                processor.slice_end.load(Ordering::Relaxed).max(now)
+                self.stop_for_batch(processor).max(now)
             };
             processor.look.fetch_min(at, Ordering::SeqCst);
             self.rearm(processor, false);
@@ -351,7 +356,7 @@ impl Shared {
         let tasks = self.interactive_waits(processor);
         let batch = !self.batch.is_empty();
         if !processor.runs_tasks.load(Ordering::Relaxed) {
-            if batch && processor.slice_end.load(Ordering::Relaxed) <= now {
+            if batch && self.stop_for_batch(processor) <= now {
                 processor.used_up.store(true, Ordering::Relaxed);
                 return true;
             }
@@ -391,15 +396,38 @@ impl Shared {
         tasks
     }
 
-    /// What is left of a batch fiber's slice when it makes room for a task; 0 if it is not worth a signal.
-    pub(crate) fn slice_left(&self, processor: &Processor) -> u64 {
+    /// The poll that runs makes room: where it waits, and what is left of its turn. Its owner only.
+    pub(crate) fn set_aside(&self, processor: &Processor, fiber: &Fiber) -> Place {
         if processor.runs_tasks.load(Ordering::Relaxed) {
-            return 0;
+            fiber.is_young.store(true, Ordering::Relaxed);
+            fiber.slice_left.store(self.quantum(), Ordering::Relaxed);
+            return Place::Young;
         }
         let end = processor.slice_end.load(Ordering::Relaxed);
-        match end.saturating_sub(sys::now()) {
+        let left = match end.saturating_sub(sys::now()) {
+            // A rest that is not worth a signal is none.
             left if left >= MIN_SLICE / 2 => left,
             _ => 0,
+        };
+        fiber.slice_left.store(left, Ordering::Relaxed);
+        if left == 0 {
+            fiber.is_young.store(false, Ordering::Relaxed);
+            Place::Old
+        } else if fiber.is_young.load(Ordering::Relaxed) {
+            Place::YoungFront
+        } else {
+            Place::OldFront
+        }
+    }
+
+    /// When the batch fiber that runs makes room for another: at the end of its slice, or earlier, should a young one
+    /// wait.
+    fn stop_for_batch(&self, processor: &Processor) -> u64 {
+        let slice_end = processor.slice_end.load(Ordering::Relaxed);
+        if self.batch.has_young() {
+            slice_end.min(processor.since.load(Ordering::Relaxed) + self.quantum())
+        } else {
+            slice_end
         }
     }
 

@@ -24,6 +24,7 @@
 //! put the old one where another worker can take it; go.
 
 use super::actions::WorkerActions;
+use super::batch::Place;
 use super::processor::Processor;
 use super::shared::Shared;
 use crate::arch;
@@ -72,10 +73,8 @@ unsafe impl Send for Worker {}
 /// Where a fiber that leaves its worker goes.
 #[derive(Clone, Copy, Debug)]
 enum Goes {
-    /// It has used up its slice: behind the others.
-    BatchBack,
-    /// It has not: it is next.
-    BatchFront,
+    /// It is in the middle of a poll.
+    Batch(Place),
     /// It is at the top of its loop.
     Spare,
 }
@@ -216,8 +215,7 @@ impl Worker {
         // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here.
         unsafe {
             match goes {
-                Goes::BatchBack => shared.batch.push_back(fiber),
-                Goes::BatchFront => shared.batch.push_front(fiber),
+                Goes::Batch(place) => shared.batch.push(fiber, place),
                 Goes::Spare => shared.spare_fibers.push_front(fiber),
             }
         }
@@ -247,20 +245,10 @@ impl Worker {
     /// A poll is about to make room for another: where it goes, and what is left of its slice.
     ///
     /// A timer that is due cuts a slice short; what is left of it, if it is worth a signal, is the fiber's.
-    fn set_aside(&self, processor: &Processor, fiber: &Fiber, used_up: bool) -> Goes {
+    fn set_aside(&self, processor: &Processor, fiber: &Fiber) -> Goes {
         fiber.preemptions.fetch_add(1, Ordering::Relaxed);
         fiber.last_worker.store(self.argument(), Ordering::Relaxed);
-        let left = if used_up {
-            0
-        } else {
-            self.shared().slice_left(processor)
-        };
-        fiber.slice_left.store(left, Ordering::Relaxed);
-        if left > 0 {
-            Goes::BatchFront
-        } else {
-            Goes::BatchBack
-        }
+        Goes::Batch(self.shared().set_aside(processor, fiber))
     }
 
     /// From `old`, if any, to `new`: a preempted poll, or a spare fiber that takes tasks.
@@ -514,11 +502,12 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         }
         // It came back from a blocking call and went on: it queues up.
         worker.keep_signal_stack(fiber);
-        worker.publish(fiber, Goes::BatchBack);
+        fiber.is_young.store(false, Ordering::Relaxed);
+        worker.publish(fiber, Goes::Batch(Place::Old));
         worker.spare()
     };
     let used_up = processor.used_up.swap(false, Ordering::Relaxed);
-    if used_up {
+    if used_up && processor.slice_end.load(Ordering::Relaxed) <= sys::now() {
         // Only the owner writes it.
         let slices = processor.slices.load(Ordering::Relaxed);
         processor.slices.store(slices + 1, Ordering::Relaxed);
@@ -528,7 +517,7 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         && processor.batch_turn.load(Ordering::Relaxed)
         && let Some(next) = shared.batch.pop()
     {
-        let goes = worker.set_aside(processor, fiber, true);
+        let goes = worker.set_aside(processor, fiber);
         worker.switch(processor, Some((fiber, goes)), New::Preempted(next));
     }
     let tasks = shared.interactive_waits(processor) && !shared.is_owed(processor);
@@ -536,19 +525,15 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         shared.counters.add(&shared.counters.wakeups);
     }
     if tasks && let Some(spare) = shared.take_spare_fiber() {
-        let goes = worker.set_aside(processor, fiber, used_up);
+        let goes = worker.set_aside(processor, fiber);
         worker.switch(processor, Some((fiber, goes)), New::Spare(spare));
     }
     // Nobody to run tasks with, or no tasks: the next fiber. It needs nothing that must be made.
     if (used_up || tasks)
         && let Some(next) = shared.batch.pop()
     {
-        let _ = worker.set_aside(processor, fiber, true);
-        worker.switch(
-            processor,
-            Some((fiber, Goes::BatchBack)),
-            New::Preempted(next),
-        );
+        let goes = worker.set_aside(processor, fiber);
+        worker.switch(processor, Some((fiber, goes)), New::Preempted(next));
     }
     // Whoever waited has been served elsewhere.
     if runs_tasks {
@@ -556,14 +541,7 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         processor.mark_time.store(now, Ordering::Relaxed);
         shared.relook(processor, now);
     } else {
-        fiber.slice_left.store(
-            if used_up {
-                0
-            } else {
-                shared.slice_left(processor)
-            },
-            Ordering::Relaxed,
-        );
+        let _ = shared.set_aside(processor, fiber);
         shared.switched(processor, Some(fiber));
     }
     worker.enter(fiber)

@@ -70,6 +70,8 @@ pub(crate) struct Fiber {
     pub(crate) preemptions: AtomicU32,
     /// What is left of its slice, in nanoseconds, where a timer cut it short; 0: it begins a new one.
     pub(crate) slice_left: AtomicU64,
+    /// It was preempted for the first time in this poll, and has not used up its first turn.
+    pub(crate) is_young: AtomicBool,
     /// It wakes tasks between two polls: its loop is about to take them.
     pub(crate) is_between_polls: AtomicBool,
     /// It has announced itself for the first time.
@@ -144,6 +146,7 @@ impl Fiber {
             task: AtomicU64::new(0),
             preemptions: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
+            is_young: AtomicBool::new(false),
             is_between_polls: AtomicBool::new(false),
             is_announced: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
