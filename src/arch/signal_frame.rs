@@ -11,9 +11,10 @@ pub(crate) struct SignalFrame<'a>(&'a mut libc::ucontext_t);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Syscall {
-    /// A blocking call was interrupted: it will be restarted when the handler returns, or it has returned
-    /// EINTR.
-    Interrupted,
+    /// A blocking call was interrupted, and is made again when the handler returns: signals do not show.
+    Restarts,
+    /// A blocking call was interrupted, and has returned EINTR.
+    Returned,
     /// No call, or one that had returned before the signal came.
     None,
 }
@@ -88,10 +89,10 @@ impl<'a> SignalFrame<'a> {
         // SAFETY: the first byte shares a page with the program counter, or is at it; the second is read
         // only where the first says that the instruction has one.
         let found = unsafe { bytes.read() == SYSCALL[0] && bytes.add(1).read() == SYSCALL[1] };
-        if found {
-            Syscall::Interrupted
-        } else {
-            Syscall::None
+        match (found, restart) {
+            (true, true) => Syscall::Restarts,
+            (true, false) => Syscall::Returned,
+            (false, _) => Syscall::None,
         }
     }
 

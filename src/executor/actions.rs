@@ -5,7 +5,7 @@
 
 use super::processor::Processor;
 use super::worker::{Worker, preempted};
-use crate::preempt::{Actions, Critical, How, Target, safepoint};
+use crate::preempt::{Actions, Critical, How, Target, Verdict, safepoint};
 use crate::stack::Fiber;
 use crate::sync::atomic::Ordering;
 use crate::sys;
@@ -27,13 +27,17 @@ const RETRY: u64 = 50_000;
 const RETRY_DOUBLINGS: u32 = 8;
 
 impl Actions for WorkerActions {
-    fn is_wanted(&self, target: &Target) -> bool {
+    fn judge(&self, target: &Target) -> Verdict {
         let worker = worker_of(target);
         let shared = worker.shared();
         // SAFETY: 0, or the address of one of this runtime's processors.
         let Some(processor) = (unsafe { (target.processor.peek() as *const Processor).as_ref() })
         else {
-            return true;
+            // It has come back from a blocking call. It queues up, unless there is room for it.
+            return match shared.is_contended() {
+                true => Verdict::GiveWay,
+                false => Verdict::GoOn,
+            };
         };
         // Whatever the timer was set to, it is not running now, or harmlessly.
         target.armed.store(u64::MAX, Ordering::SeqCst);
@@ -42,18 +46,18 @@ impl Actions for WorkerActions {
             processor.due.store(true, Ordering::SeqCst);
         }
         if shared.shutdown.is_abandoned() {
-            return true;
+            return Verdict::GiveWay;
         }
         if target.demanded.load(Ordering::Relaxed) {
             target.demanded.store(false, Ordering::Relaxed);
             processor.used_up.store(true, Ordering::Relaxed);
-            return true;
+            return Verdict::GiveWay;
         }
-        if shared.judge(processor, now) {
-            return true;
+        let verdict = shared.judge(processor, now);
+        if verdict != Verdict::GiveWay {
+            shared.relook(processor, now);
         }
-        shared.relook(processor, now);
-        false
+        verdict
     }
 
     fn retry(&self, target: &Target) {
@@ -74,11 +78,20 @@ impl Actions for WorkerActions {
         let held = target.processor.release();
         // R6: the next signal would only interrupt the call again.
         target.arm(u64::MAX);
-        // SAFETY: as in `is_wanted`.
+        // SAFETY: as in `judge`.
         if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
             worker.shared().hand_over(processor);
         }
         true
+    }
+
+    fn watch(&self, target: &Target) {
+        let times = target.retries.load(Ordering::Relaxed);
+        target
+            .retries
+            .store(times.saturating_add(1), Ordering::Relaxed);
+        let first = worker_of(target).shared().config.min_slice;
+        target.arm(sys::now() + (first << (times + 1).min(RETRY_DOUBLINGS)));
     }
 
     fn ids_changed(&self, target: &Target) {

@@ -18,7 +18,7 @@
 use super::processor::Processor;
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::preempt::{Target, UNKNOWN};
+use crate::preempt::{Target, UNKNOWN, Verdict};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::{self, ThreadState};
@@ -350,8 +350,7 @@ fn look_at_loose(shared: &Shared, worker: &Worker, now: u64, loose: &mut Loose) 
         return true;
     }
     // Nobody waits: it may as well go on.
-    let contended =
-        !shared.batch.is_empty() || !shared.global.is_empty() || shared.sleep.idle.is_empty();
+    let contended = shared.is_contended();
     match sys::thread_state(target.thread.load(Ordering::SeqCst)) {
         ThreadState::Running if contended => {
             loose.running += 1;
@@ -389,7 +388,7 @@ fn stand_in_for_timer(shared: &Shared, target: &Target, now: u64) -> u64 {
         // The handler sets the next one; should the signal be lost, this one is still due.
         return now + TICK;
     }
-    if target.actions.is_wanted(target) {
+    if target.actions.judge(target) == Verdict::GiveWay {
         let Some(fiber) = target.fiber() else {
             // It is between two fibers, and may have set the alarm that was just taken for spent.
             target.armed.store(now, Ordering::SeqCst);

@@ -152,10 +152,23 @@ impl Processor {
         !self.slot.is_empty() || !self.queue.is_empty()
     }
 
+    /// Is the current poll marked, or between two polls the next?
+    pub(crate) fn is_marked(&self) -> bool {
+        let tick = self.tick.load(Ordering::Relaxed);
+        self.mark_tick.load(Ordering::Relaxed).wrapping_sub(tick) <= 1
+    }
+
+    /// Marks the poll that is about to begin. Owner.
+    pub(crate) fn mark_next(&self, now: u64) {
+        let tick = self.tick.load(Ordering::Relaxed);
+        self.mark_time.store(now, Ordering::Relaxed);
+        self.mark_tick.store(tick + 1, Ordering::Relaxed);
+    }
+
     /// Marks the current poll, unless it is; since when it is marked.
     pub(crate) fn mark_here(&self, now: u64) -> u64 {
-        let tick = self.tick.load(Ordering::Relaxed);
-        if self.mark_tick.load(Ordering::Relaxed) != tick {
+        if !self.is_marked() {
+            let tick = self.tick.load(Ordering::Relaxed);
             self.mark_time.store(now, Ordering::Relaxed);
             self.mark_tick.store(tick, Ordering::Relaxed);
             return now;

@@ -137,6 +137,11 @@ impl Shared {
                 .any(|other| !other.queue.is_empty() || other.slot.offers())
     }
 
+    /// Is a worker that runs without a processor in anybody's way?
+    pub(crate) fn is_contended(&self) -> bool {
+        !self.batch.is_empty() || !self.global.is_empty() || self.sleep.idle.is_empty()
+    }
+
     /// Makes a task runnable, from anywhere.
     pub(crate) fn schedule(&self, task: Notified) {
         let critical = Critical::enter();

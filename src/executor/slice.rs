@@ -51,6 +51,7 @@ use super::batch::Place;
 use super::builder::MIN_SLICE;
 use super::processor::Processor;
 use super::shared::Shared;
+use crate::preempt::Verdict;
 use crate::stack::Fiber;
 use crate::sync::atomic::Ordering;
 use crate::sys;
@@ -132,6 +133,7 @@ impl Shared {
             .swap(fiber.is_none(), Ordering::Relaxed);
         match fiber {
             None => {
+                processor.mark_next(now);
                 processor.timer_floor.store(0, Ordering::Relaxed);
                 if !had_tasks {
                     self.batch_running.fetch_sub(1, Ordering::SeqCst);
@@ -210,7 +212,10 @@ impl Shared {
             }
             if batch {
                 look = look.min(if runs_tasks {
-                    self.batch_due(processor, now)
+                    // Old enough to be blocked, until it is found not to be.
+                    let first = self.stop_for_task(processor, now);
+                    let first = if first > now { first } else { u64::MAX };
+                    first.min(self.batch_due(processor, now))
                 } else {
                     self.stop_for_batch(processor)
                 });
@@ -300,9 +305,7 @@ impl Shared {
             .min_by_key(|processor| processor.since.load(Ordering::Relaxed));
         batch.or_else(|| {
             busy().min_by_key(|processor| {
-                let is_known = processor.mark_tick.load(Ordering::Relaxed)
-                    == processor.tick.load(Ordering::Relaxed);
-                if is_known {
+                if processor.is_marked() {
                     processor.mark_time.load(Ordering::Relaxed)
                 } else {
                     u64::MAX
@@ -352,18 +355,20 @@ impl Shared {
     }
 
     /// The signal has come: is what runs here to give way? In the handler, with `due` up to date.
-    pub(crate) fn judge(&self, processor: &Processor, now: u64) -> bool {
+    pub(crate) fn judge(&self, processor: &Processor, now: u64) -> Verdict {
         let tasks = self.interactive_waits(processor);
         let batch = !self.batch.is_empty();
         if !processor.runs_tasks.load(Ordering::Relaxed) {
             if batch && self.stop_for_batch(processor) <= now {
                 processor.used_up.store(true, Ordering::Relaxed);
-                return true;
+                return Verdict::GiveWay;
             }
-            return tasks && self.stop_for_task(processor, now) <= now;
+            return match tasks && self.stop_for_task(processor, now) <= now {
+                true => Verdict::GiveWay,
+                false => Verdict::GoOn,
+            };
         }
-        let tick = processor.tick.load(Ordering::Relaxed);
-        let is_marked = processor.mark_tick.load(Ordering::Relaxed) == tick;
+        let is_marked = processor.is_marked();
         let age = now.saturating_sub(processor.mark_here(now));
         let batch_turn = batch && self.owed(processor, now, true) >= self.quantum();
         if batch_turn {
@@ -371,29 +376,38 @@ impl Shared {
         }
         if age < self.need() {
             if !is_marked {
-                let looks = processor.useless_looks.load(Ordering::Relaxed);
-                processor.useless_looks.store(looks + 1, Ordering::Relaxed);
-                let useless = processor.useless.load(Ordering::Relaxed).max(now);
-                processor
-                    .useless
-                    .store(useless + RELAXED, Ordering::Relaxed);
-                let is_tired = useless > now + BURST * RELAXED;
-                let floor = if is_tired { now + RELAXED } else { 0 };
-                processor.timer_floor.store(floor, Ordering::Relaxed);
+                self.count_useless_look(processor, now);
             }
-            return false;
+            return Verdict::GoOn;
         }
         if batch_turn {
-            return true;
+            return Verdict::GiveWay;
         }
         if tasks && age < 2 * self.need() && processor.has_task() {
             // Somebody idle may take it, before this poll has to make room.
             processor.slot.open();
             if self.wake_one() {
-                return false;
+                return Verdict::GoOn;
             }
         }
-        tasks
+        match (tasks, batch) {
+            (true, _) => Verdict::GiveWay,
+            // It may wait for a lock that one of those holds.
+            (false, true) => Verdict::HandOver,
+            (false, false) => Verdict::GoOn,
+        }
+    }
+
+    fn count_useless_look(&self, processor: &Processor, now: u64) {
+        let looks = processor.useless_looks.load(Ordering::Relaxed);
+        processor.useless_looks.store(looks + 1, Ordering::Relaxed);
+        let useless = processor.useless.load(Ordering::Relaxed).max(now);
+        processor
+            .useless
+            .store(useless + RELAXED, Ordering::Relaxed);
+        let is_tired = useless > now + BURST * RELAXED;
+        let floor = if is_tired { now + RELAXED } else { 0 };
+        processor.timer_floor.store(floor, Ordering::Relaxed);
     }
 
     /// The poll that runs makes room: where it waits, and what is left of its turn. Its owner only.

@@ -41,4 +41,4 @@ pub(crate) mod take;
 mod target;
 
 pub(crate) use critical::{Critical, CriticalMutex, may_allocate};
-pub(crate) use target::{Actions, How, REFUSALS, Refusal, Target, UNKNOWN};
+pub(crate) use target::{Actions, How, REFUSALS, Refusal, Target, UNKNOWN, Verdict};

@@ -27,7 +27,7 @@
 //! arguments. One installed after us replaces ours: then the monitor takes processors from outside, and
 //! CAVEATS says so.
 
-use super::target::{How, Refusal, Target, by_thread, by_value, is_tagged};
+use super::target::{How, Refusal, Target, Verdict, by_thread, by_value, is_tagged};
 use crate::arch::{self, SignalFrame};
 use crate::fatal::fatal;
 use crate::stack::{self, Fiber};
@@ -259,8 +259,15 @@ fn respond(target: &'static Target, frame: &mut SignalFrame<'_>) {
         return;
     }
     let holds = target.processor.peek() != 0;
-    if holds && !actions.is_wanted(target) {
-        target.retries.store(0, Ordering::Relaxed);
+    let verdict = actions.judge(target);
+    let call = frame.syscall();
+    let is_blocked = call != arch::Syscall::None;
+    if verdict == Verdict::GoOn || (verdict == Verdict::HandOver && !is_blocked) {
+        if holds {
+            target.retries.store(0, Ordering::Relaxed);
+        } else if call != arch::Syscall::Returned {
+            actions.watch(target);
+        }
         return;
     }
     if frame.mask() != target.mask.load(Ordering::Relaxed) || frame.on_signal_stack() {
@@ -269,20 +276,27 @@ fn respond(target: &'static Target, frame: &mut SignalFrame<'_>) {
         actions.retry(target);
         return;
     }
-    target.retries.store(0, Ordering::Relaxed);
+    if !is_blocked {
+        target.retries.store(0, Ordering::Relaxed);
+    }
     if fiber.gate.critical.load(Ordering::Relaxed) > 0 {
         target.refuse(Refusal::Critical);
-        fiber.poison();
+        if verdict == Verdict::GiveWay {
+            fiber.poison();
+        }
         return;
     }
     target.stuck.store(0, Ordering::Relaxed);
-    if frame.syscall() == arch::Syscall::Interrupted {
-        if !holds {
+    if is_blocked {
+        let moved_on = !holds || actions.blocked(target);
+        if moved_on {
             target.refuse(Refusal::Syscall);
+            if call == arch::Syscall::Restarts {
+                actions.watch(target);
+            }
             return;
         }
-        if actions.blocked(target) {
-            target.refuse(Refusal::Syscall);
+        if verdict == Verdict::HandOver {
             return;
         }
         // Suspended like any other code, it makes the call again when it is resumed, or learns that it was

@@ -38,16 +38,30 @@ pub(crate) const UNKNOWN: u64 = 0;
 /// What the layer above decides. Everything here must be async-signal-safe, but for `suspend`.
 pub(crate) trait Actions: Sync + std::fmt::Debug {
     /// The signal came: is there a reason to stop what runs? In the handler.
-    fn is_wanted(&self, target: &Target) -> bool;
+    fn judge(&self, target: &Target) -> Verdict;
     /// Ask again soon: the request could not be honoured just now. In the handler.
     fn retry(&self, target: &Target);
     /// The worker is blocked in the kernel: its processor may go. In the handler, outside critical sections.
     /// False: there is nobody to take it, so the call is to be interrupted.
     fn blocked(&self, target: &Target) -> bool;
+    /// The worker has no processor any more, and its call does not notice signals: look again, less and less often,
+    /// whether it has returned. In the handler.
+    fn watch(&self, target: &Target);
     /// An id of the process was changed (rule R9). In a handler.
     fn ids_changed(&self, target: &Target);
     /// Give way: suspend the current fiber, whose `critical` is 1, and return when it is resumed.
     fn suspend(&self, fiber: &'static Fiber, how: How);
+}
+
+/// What a signal is to lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nobody wants the worker.
+    GoOn,
+    /// Somebody would take its processor, should it be blocked in the kernel.
+    HandOver,
+    /// What runs is to make room.
+    GiveWay,
 }
 
 /// How a fiber came to give way.
