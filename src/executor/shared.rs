@@ -227,9 +227,16 @@ impl Shared {
         // One that goes off earlier does as well: the handler finds that nobody wants the worker, and sets the
         // next. A system call costs half a microsecond, and looks are later and later while polls come and go.
         let armed = worker.target.armed.load(Ordering::SeqCst);
-        let is_enough = !exactly && alarm != u64::MAX && armed < alarm && armed > sys::now();
-        if armed == alarm || is_enough {
+        if armed == alarm {
             return;
+        }
+        if alarm != u64::MAX && armed < alarm {
+            // A little too early is exact enough.
+            let time_left = armed.saturating_sub(sys::now());
+            let is_enough = !exactly || (alarm - armed) <= time_left / 8;
+            if time_left > 0 && is_enough {
+                return;
+            }
         }
         // Two threads may do this at once with different alarms in mind: whoever sets the later one last must
         // have seen the earlier, so look again after setting. (What is armed may change meanwhile: an alarm in

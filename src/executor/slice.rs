@@ -194,6 +194,22 @@ impl Shared {
         self.rearm(processor, false);
     }
 
+    /// The poll that runs was to make room, and there was nobody to make it for. Owner only.
+    pub(crate) fn go_on(&self, processor: &Processor) {
+        if !self.anything_waits(processor) {
+            processor.pressed.store(false, Ordering::SeqCst);
+            processor.look.store(u64::MAX, Ordering::SeqCst);
+            // Somebody may have come between the look and the stores.
+            if !self.anything_waits(processor) {
+                self.rearm(processor, false);
+                return;
+            }
+        }
+        let now = sys::now();
+        processor.mark_time.store(now, Ordering::Relaxed);
+        self.relook(processor, now);
+    }
+
     fn set_look(&self, processor: &Processor, now: u64, serves_timers: bool) {
         let waits = || {
             if serves_timers {

@@ -507,12 +507,12 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         worker.spare()
     };
     let used_up = processor.used_up.swap(false, Ordering::Relaxed);
-    if used_up && processor.slice_end.load(Ordering::Relaxed) <= sys::now() {
+    let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
+    if used_up && !runs_tasks && processor.slice_end.load(Ordering::Relaxed) <= sys::now() {
         // Only the owner writes it.
         let slices = processor.slices.load(Ordering::Relaxed);
         processor.slices.store(slices + 1, Ordering::Relaxed);
     }
-    let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
     if runs_tasks
         && processor.batch_turn.load(Ordering::Relaxed)
         && let Some(next) = shared.batch.pop()
@@ -537,9 +537,7 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
     }
     // Whoever waited has been served elsewhere.
     if runs_tasks {
-        let now = sys::now();
-        processor.mark_time.store(now, Ordering::Relaxed);
-        shared.relook(processor, now);
+        shared.go_on(processor);
     } else {
         let _ = shared.set_aside(processor, fiber);
         shared.switched(processor, Some(fiber));
