@@ -19,6 +19,7 @@ use super::processor::Processor;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::preempt::{Target, UNKNOWN, Verdict};
+use crate::stack::Fiber;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::{self, ThreadState};
@@ -271,8 +272,13 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
         shared.press_from_afar(processor);
     }
     if processor.look.load(Ordering::SeqCst) < now.saturating_sub(TICK) {
-        // The look is overdue: whatever became of its alarm, here is another.
-        shared.rearm(processor, true);
+        // The look is overdue: whatever became of its alarm, here is another. (Poisoned already, a fiber needs none.)
+        let is_poisoned = worker.target.fiber().is_some_and(Fiber::is_wanted);
+        if !worker.target.lacks_timer() {
+            shared.rearm(processor, true);
+        } else if !is_poisoned {
+            worker.target.arm(now);
+        }
     }
     match sys::thread_state(worker.target.thread.load(Ordering::SeqCst)) {
         // Its slice will end, and interrupt the call.
@@ -281,7 +287,9 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
             take(shared, worker);
         }
         // It gives way where it enters the runtime, or not at all.
-        ThreadState::Running if !shared.config.async_preempt => {}
+        ThreadState::Running if !shared.config.async_preempt => {
+            seen.next_look = now + (age / 2).clamp(TICK, 10 * TICK);
+        }
         ThreadState::Running => {
             // Running is what a hog does, and its slice will end; look less and less often.
             seen.next_look = now + (age / 2).clamp(TICK, 10 * TICK);
