@@ -232,3 +232,34 @@ fn the_processor_of_a_blocked_worker_is_back_in_use_within_milliseconds() {
         assert!(runtime.metrics().hand_overs() > 0);
     }
 }
+
+#[test]
+fn more_blocked_tasks_than_threads_allowed_delay_nobody() {
+    const BLOCKED: usize = 12;
+    let _watchdog = Watchdog::new("more blocked tasks than threads");
+    let runtime = preemptive::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_threads(4)
+        .time_slice(SHORT)
+        .build()
+        .expect("a runtime");
+    let pairs: Vec<_> = (0..BLOCKED)
+        .map(|_| UnixStream::pair().expect("a pair"))
+        .collect();
+    let blocked: Vec<_> = pairs
+        .iter()
+        .map(|(reader, _)| {
+            let mut reader = reader.try_clone().expect("a second handle");
+            runtime.spawn(async move { reader.read(&mut [0; 8]) })
+        })
+        .collect();
+    // Each needs the processor once, and so does this one, behind them.
+    runtime
+        .block_on(runtime.spawn(async { sleep(Duration::from_millis(1)).await }))
+        .expect("the last task");
+    assert!(runtime.metrics().worker_threads() > BLOCKED);
+    for ((_, mut writer), blocked) in pairs.into_iter().zip(blocked) {
+        writer.write_all(&[7]).expect("written");
+        assert_eq!(runtime.block_on(blocked).unwrap().unwrap(), 1);
+    }
+}

@@ -255,7 +255,10 @@ impl Builder {
         self
     }
 
-    /// How many worker threads there may be, blocked ones included. Default 512.
+    /// How many worker threads there should be at most, blocked ones included. Default 512.
+    ///
+    /// Should all of them be blocked in the kernel while tasks wait, one message goes to standard error, and more
+    /// are made, each when it is needed and up to 1,024 beyond: tasks do not wait for what the bound saves.
     pub fn max_threads(&mut self, count: usize) -> &mut Self {
         self.config.max_threads = count;
         self

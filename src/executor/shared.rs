@@ -13,7 +13,7 @@ use super::processor::Processor;
 use super::queue::Global;
 use super::shutdown::Shutdown;
 use super::sleep::{SeenBy, Sleep};
-use super::supply::Supply;
+use super::supply::{BEYOND, Supply};
 use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
 use super::timer::Timers;
 use super::worker::Worker;
@@ -65,9 +65,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: Config) -> Shared {
         let processors = config.worker_threads;
+        let most_threads = config.max_threads + BEYOND;
         Shared {
             processors: (0..processors).map(Processor::new).collect(),
-            workers: (0..config.max_threads)
+            workers: (0..most_threads)
                 .map(|_| AtomicPtr::new(null_mut()))
                 .collect(),
             global: Global::new(),
@@ -75,7 +76,7 @@ impl Shared {
             spare_fibers: FiberQueue::new(),
             supplied: AtomicU32::new(0),
             starved: AtomicU32::new(0),
-            spare_workers: Bits::new(config.max_threads),
+            spare_workers: Bits::new(most_threads),
             orphans: Bits::new(processors),
             sleep: Sleep::new(processors),
             timers: Timers::new(processors),

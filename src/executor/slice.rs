@@ -365,7 +365,9 @@ impl Shared {
             } else {
                 self.stop_for_batch(processor).max(now)
             };
-            processor.look.fetch_min(at, Ordering::SeqCst);
+            // One after the other, not all at the same moment.
+            let share = self.quantum() * processor.index as u64 / self.processors.len() as u64;
+            processor.look.fetch_min(at + share, Ordering::SeqCst);
             self.rearm(processor, false);
         }
     }

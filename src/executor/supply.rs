@@ -16,6 +16,9 @@ use crate::sys;
 use std::io;
 use std::thread;
 
+/// So many workers more than `max_threads` there can be, each for a processor that has none.
+pub(super) const BEYOND: usize = 1024;
+
 /// How much of a spare fiber's stack stays committed: what a usual poll needs.
 const KEPT_STACK: usize = 64 * 1024;
 /// How often spare fibers' stacks are trimmed, in nanoseconds, while they are used.
@@ -69,6 +72,8 @@ pub(crate) struct Supply {
     pub(crate) fiber_count: AtomicUsize,
     /// A shortage has been reported.
     reported: AtomicBool,
+    /// So has the need of more threads than there should be.
+    warned: AtomicBool,
     /// The supplier is to end.
     ends: AtomicBool,
 }
@@ -84,6 +89,7 @@ impl Supply {
             starting_workers: AtomicUsize::new(0),
             fiber_count: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         }
     }
@@ -175,7 +181,7 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         return Err(io::Error::new(
             io::ErrorKind::QuotaExceeded,
             format!(
-                "{index} worker threads exist already, which is the limit: raise Builder::max_threads"
+                "{index} worker threads exist already, {BEYOND} more than Builder::max_threads: raise it"
             ),
         ));
     }
@@ -234,6 +240,19 @@ fn fill(shared: &Arc<Shared>) -> io::Result<()> {
         < shared.config.spare_workers()
         && !shared.shutdown.is_ending()
     {
+        if shared.supply.worker_count() >= shared.config.max_threads {
+            // None ahead of need any more, but a processor is not left without.
+            if shared.orphans.is_empty() || !shared.spare_workers.is_empty() {
+                break;
+            }
+            if !shared.supply.warned.swap(true, Ordering::Relaxed) {
+                eprintln!(
+                    "preemptive: {} worker threads are blocked, as many as Builder::max_threads allows; \
+                     making more all the same, since tasks wait",
+                    shared.config.max_threads
+                );
+            }
+        }
         make_worker(shared)?;
     }
     Ok(())
