@@ -345,3 +345,70 @@ fn metrics_tell_where_work_was_done() {
             .sum::<u64>()
     );
 }
+
+/// Changes the calling thread's signal mask: by a set, or by all signals. Returns what it was.
+fn mask(how: i32, set: Option<libc::sigset_t>) -> libc::sigset_t {
+    // SAFETY: the sets are initialised before they are read.
+    unsafe {
+        let mut old = std::mem::zeroed();
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        let new = set.unwrap_or(all);
+        assert_eq!(libc::pthread_sigmask(how, &new, &mut old), 0);
+        old
+    }
+}
+
+fn spin(length: Duration) {
+    let start = std::time::Instant::now();
+    while start.elapsed() < length {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_task_that_wakes_with_its_own_signal_mask_keeps_it() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .time_slice(Duration::from_micros(50))
+        .build()
+        .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    // So that there are workers with the usual mask to go to.
+    fill(&runtime, 3, &stop);
+    let others_ran = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..2)
+        .map(|_| {
+            let others_ran = others_ran.clone();
+            runtime.spawn(async move {
+                let mut kept = true;
+                for _ in 0..300 {
+                    // Long enough to be preempted, then long enough to be old.
+                    spin(Duration::from_micros(300));
+                    let before = mask(libc::SIG_BLOCK, None);
+                    spin(Duration::from_micros(100));
+                    let others_ran = others_ran.clone();
+                    // A wake like this one is where an old poll gives way; this one must not.
+                    drop(preemptive::spawn(async move {
+                        others_ran.fetch_add(1, Ordering::Relaxed);
+                    }));
+                    let inside = mask(libc::SIG_SETMASK, Some(before));
+                    // SAFETY: the set was initialised.
+                    kept &= unsafe { libc::sigismember(&inside, libc::SIGUSR1) } == 1;
+                }
+                kept
+            })
+        })
+        .collect();
+    let kept: Vec<_> = (tasks.into_iter())
+        .map(|task| block_on(&runtime, task).unwrap())
+        .collect();
+    if kept != [true, true] {
+        stop.store(true, Ordering::SeqCst);
+        panic!("one has run under another's signal mask");
+    }
+    wait_until("the tasks that it spawned have run", || {
+        others_ran.load(Ordering::Relaxed) == 600
+    });
+    stop.store(true, Ordering::SeqCst);
+}

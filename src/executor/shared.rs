@@ -172,7 +172,10 @@ impl Shared {
         };
         // Between two polls the loop itself is about to take the task.
         if !fiber.is_between_polls.load(Ordering::Relaxed) && self.press(processor) {
-            // The end of the critical section gives way.
+            // The end of the critical section gives way, if the task has not changed the signal mask (rule R5).
+            if let Some(target) = safepoint::worker_of(fiber) {
+                target.unchecked.store(true, Ordering::Relaxed);
+            }
             fiber.poison();
         }
     }
