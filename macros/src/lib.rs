@@ -32,7 +32,7 @@ use crate::expand::{Attribute, expand};
 /// | name | value | meaning |
 /// |---|---|---|
 /// | `worker_threads` | an integer, 1 or more | how many threads run tasks |
-/// | `time_slice` | a string: a whole number, then `us`, `µs`, `ms` or `s`; from `"50us"` to `"10s"` | how long a task runs before another one may have its worker |
+/// | `time_slice` | a string: a whole number, then `us`, `µs`, `ms` or `s`; from `"50us"` to `"10s"` | how long a preempted poll goes on while other preempted polls wait |
 /// | `crate` | a string: a path | where the `preemptive` crate is, if not at `::preemptive` |
 /// | `flavor` | `"multi_thread"` | nothing: the attributes build no other flavour; it is accepted so that Tokio's attribute can be kept |
 ///

@@ -191,20 +191,56 @@ impl Builder {
         self
     }
 
-    /// How long a poll may run while others wait, before it is preempted. From 50 µs to 10 s; default 10 ms.
+    /// How long a poll that was preempted may go on while other preempted polls wait. From 50 µs to 10 s; default 10 ms.
     ///
-    /// A preemption costs some microseconds; a poll alone on its processor is never interrupted. A timer
-    /// that is due is served at once, however long the slice.
+    /// A preemption costs some microseconds; a poll alone on its processor is never interrupted. Tasks that are woken, and
+    /// timers that are due, do not wait for the end of a slice: see [`min_slice`](Self::min_slice).
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` if it is out of range.
     pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
         self.config.slice = slice.as_nanos().try_into().unwrap_or(u64::MAX);
         self
     }
 
-    /// How long a poll may run before a task that was just woken, and finds every processor busy, may take its place.
+    /// How long a poll may run before a task that was woken or spawned, and finds every processor busy, may take its place.
     /// From 10 µs up to the time slice; default 100 µs, or the time slice if that is shorter.
     ///
-    /// It bounds how often a processor is interrupted, and how long a woken task waits behind polls that are
-    /// longer.
+    /// It bounds how often a processor is interrupted, and how long a task waits behind polls that are longer. A poll's time
+    /// counts from when somebody first waits behind it, or the runtime has looked at it. With many preempted polls waiting
+    /// it has more, up to a time slice. The same holds for a task whose timer is due, but a poll that was preempted before
+    /// makes room for that one after a quarter of this time.
+    ///
+    /// A blocking system call may be interrupted after so long, too, if others wait: those that Linux never restarts return
+    /// `EINTR` (`CAVEATS.md` lists them).
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` if it is shorter than 10 µs or longer than the time slice.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .worker_threads(2)
+    ///     .time_slice(Duration::from_millis(5))
+    ///     .min_slice(Duration::from_micros(200))
+    ///     .batch_share(0.5)
+    ///     .build()?;
+    /// // Never awaits: the other task takes its place all the same.
+    /// runtime.spawn(async { (0..50_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+    /// assert_eq!(runtime.block_on(runtime.spawn(async { 6 * 7 })).unwrap(), 42);
+    ///
+    /// let error = Builder::new_multi_thread()
+    ///     .time_slice(Duration::from_millis(1))
+    ///     .min_slice(Duration::from_millis(2))
+    ///     .build()
+    ///     .unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn min_slice(&mut self, slice: Duration) -> &mut Self {
         self.min_slice = Some(slice);
         self
@@ -213,8 +249,13 @@ impl Builder {
     /// How much of each processor polls that were preempted get while tasks wait as well, as a fraction. From 0.01 to
     /// 0.9; default 0.2.
     ///
-    /// What the one side does not use is the other's. A preempted poll has its share in turns of an eighth of a
-    /// time slice, and never less than the minimum slice.
+    /// What the one side does not use is the other's. Preempted polls have their share in turns of an eighth of a
+    /// time slice, but no longer than 2 ms and no shorter than the minimum slice. A task that is woken meanwhile
+    /// waits until the turn is over, and so does a timer. ([`min_slice`](Self::min_slice) has an example.)
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` if it is out of range.
     pub fn batch_share(&mut self, share: f64) -> &mut Self {
         self.batch_share = share;
         self
@@ -259,6 +300,11 @@ impl Builder {
     ///
     /// Should all of them be blocked in the kernel while tasks wait, one message goes to standard error, and more
     /// are made, each when it is needed and up to 1,024 beyond: tasks do not wait for what the bound saves.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` if it leaves no room for two beside those of
+    /// [`worker_threads`](Self::worker_threads); on a current-thread runtime, if it is 0.
     pub fn max_threads(&mut self, count: usize) -> &mut Self {
         self.config.max_threads = count;
         self

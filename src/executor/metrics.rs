@@ -99,36 +99,53 @@ impl RuntimeMetrics {
     }
 
     /// Runnable tasks in one processor's own queue. Processors are numbered from 0 to
-    /// [`num_workers`](Self::num_workers).
+    /// [`num_workers`](Self::num_workers) less one.
     ///
     /// # Panics
     ///
-    /// If there is no such processor. So do the other methods that take a number.
+    /// If there is no such processor.
     #[track_caller]
     pub fn worker_local_queue_depth(&self, worker: usize) -> usize {
         let processor = self.processor(worker);
         processor.queue.len() + usize::from(!processor.slot.is_empty())
     }
 
-    /// How long this processor was not idle: it ran tasks, or decided which.
+    /// How long this processor was not idle: it ran tasks, or decided which, or waited for a worker.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor.
     #[track_caller]
     pub fn worker_total_busy_duration(&self, worker: usize) -> Duration {
         Duration::from_nanos(self.processor(worker).busy_so_far(sys::now()))
     }
 
-    /// How often this processor found nothing to do and went to sleep.
+    /// How often this processor found nothing to do and went to sleep, or was about to.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor.
     #[track_caller]
     pub fn worker_park_count(&self, worker: usize) -> u64 {
         self.processor(worker).parks.load(Ordering::Relaxed)
     }
 
-    /// Polls that began on this processor.
+    /// Polls that began on this processor. (On a current-thread runtime those of the future given to `block_on` as well.)
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor.
     #[track_caller]
     pub fn worker_poll_count(&self, worker: usize) -> u64 {
         self.processor(worker).tick.load(Ordering::Relaxed)
     }
 
-    /// How often this processor took tasks from another's queue: half of the queue at a time.
+    /// How often this processor took tasks from another's queue: half of the queue at a time, or the task that was woken
+    /// last, if that one is kept waiting.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor.
     #[track_caller]
     pub fn worker_steal_operations(&self, worker: usize) -> u64 {
         self.processor(worker).steals.load(Ordering::Relaxed)
@@ -150,7 +167,7 @@ impl RuntimeMetrics {
         !self.shared.poll_times.is_empty()
     }
 
-    /// How many buckets the histogram of poll times has.
+    /// How many buckets the histogram of poll times has; 0 if polls are not timed.
     pub fn poll_time_histogram_num_buckets(&self) -> usize {
         if self.poll_time_histogram_enabled() {
             BUCKETS
@@ -159,7 +176,8 @@ impl RuntimeMetrics {
         }
     }
 
-    /// The poll times that a bucket counts. They double from bucket to bucket; the last one has no end.
+    /// The poll times that a bucket counts: the first one those below a microsecond, each further one up to twice as much as
+    /// the one before; the last one, from 2^23 µs (8.4 s), has no end.
     ///
     /// # Panics
     ///
@@ -170,12 +188,38 @@ impl RuntimeMetrics {
         histogram::range(bucket)
     }
 
-    /// Polls that began on this processor, and took so long from their begin to their end. A poll that was preempted
-    /// counts with all the time until it ended.
+    /// Polls of tasks that began on this processor, and took so long from their begin to their end. A poll that was preempted
+    /// counts with all the time until it ended; one that has not ended does not count yet.
     ///
     /// # Panics
     ///
     /// If there is no such processor or bucket.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .worker_threads(2)
+    ///     .enable_metrics_poll_time_histogram()
+    ///     .build()?;
+    /// runtime.block_on(runtime.spawn(async {})).unwrap();
+    /// let metrics = runtime.metrics();
+    /// // A poll is counted when it has ended, which the task's output does not wait for.
+    /// while timed(&metrics) == 0 {
+    ///     std::thread::yield_now();
+    /// }
+    ///
+    /// fn timed(metrics: &preemptive::runtime::RuntimeMetrics) -> u64 {
+    ///     let mut polls = 0;
+    ///     for worker in 0..metrics.num_workers() {
+    ///         for bucket in 0..metrics.poll_time_histogram_num_buckets() {
+    ///             polls += metrics.poll_time_histogram_bucket_count(worker, bucket);
+    ///         }
+    ///     }
+    ///     polls
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn poll_time_histogram_bucket_count(&self, worker: usize, bucket: usize) -> u64 {
         self.check_bucket(bucket);
@@ -192,12 +236,13 @@ impl RuntimeMetrics {
         );
     }
 
-    /// Idle processors that were woken because there was something to do.
+    /// How often an idle processor was woken because there was something to do. (One whose timer is due wakes by itself.)
     pub fn wakes(&self) -> u64 {
         self.shared.counters.wakes.load(Ordering::Relaxed)
     }
 
-    /// Polls that were preempted before the end of their slice because a task had been woken or spawned meanwhile.
+    /// Polls that made room for a task that had been woken or spawned. Those that made room for a timer, or for other
+    /// preempted polls, are not among them.
     pub fn wakeup_preemptions(&self) -> u64 {
         self.shared.counters.wakeups.load(Ordering::Relaxed)
     }
@@ -210,8 +255,8 @@ impl RuntimeMetrics {
             .sum()
     }
 
-    /// Preemption signals that found a short poll, and stopped nothing. After a burst of 16 there are at most 500 per
-    /// second and processor.
+    /// Preemption signals that found a poll which nobody had looked at before, and stopped nothing. They are rationed: after
+    /// a burst of 16, one per 2 ms and processor.
     pub fn useless_signals(&self) -> u64 {
         self.shared
             .processors
@@ -262,7 +307,7 @@ impl RuntimeMetrics {
         self.refused(Refusal::Handler)
     }
 
-    /// Preemption signals that found a blocking system call: the processor moved on instead.
+    /// Preemption signals that found a blocking system call: the processor moved on instead, or had done so before.
     pub fn refused_in_system_call(&self) -> u64 {
         self.refused(Refusal::Syscall)
     }
@@ -291,7 +336,7 @@ impl RuntimeMetrics {
         self.shared.counters.given_back.load(Ordering::Relaxed)
     }
 
-    /// Polls that have used up their time slice.
+    /// Time slices that preempted polls have used up, the shorter turn that most of them have first included.
     pub fn slices_used_up(&self) -> u64 {
         self.shared
             .processors
