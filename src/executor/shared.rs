@@ -1,5 +1,5 @@
 //! What all workers of a runtime share, and the decisions that need all of it: who runs next, who is woken,
-//! whose slice is bounded, who gets a processor.
+//! who gets a processor. How long each may run is in `slice`.
 
 use super::batch::{Batch, Place};
 use super::bits::Bits;

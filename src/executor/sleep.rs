@@ -1,7 +1,7 @@
 //! How idle processors sleep and are woken without losing a task.
 //!
 //! A processor is *running*, *searching* (its own queue was empty, it looks at the others'), or *parked* (its
-//! worker sleeps on `Processor::parked`, still holding it, inside a critical section).
+//! worker sleeps on `Sleeper::parked`, still holding it, inside a critical section).
 //!
 //! **Submit** (any thread):
 //! 1. put the task into a queue;
@@ -27,8 +27,7 @@
 //! searcher sees the task and searches again, or in Find wakes the next searcher, to which the same applies. If S comes after
 //! the last D, S finds nobody searching, and step 3 of Submit takes a processor from `idle`: one that had
 //! parked added itself before D (Park 1, 2). If `idle` is empty, every processor is running or will look at
-//! all queues before it parks; and the submitter makes sure that a running one's slice is bounded
-//! (`Shared::bound_slices`).
+//! all queues before it parks; and the submitter presses a running one, or calls one (`executor::slice`).
 
 use super::bits::Bits;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};

@@ -244,7 +244,7 @@ impl Worker {
 
     /// A poll is about to make room for another: where it goes, and what is left of its slice.
     ///
-    /// A timer that is due cuts a slice short; what is left of it, if it is worth a signal, is the fiber's.
+    /// A task or a timer cuts a slice short; what is left of it, if it is worth a signal, is the fiber's.
     fn set_aside(&self, processor: &Processor, fiber: &Fiber) -> Goes {
         fiber.preemptions.fetch_add(1, Ordering::Relaxed);
         fiber.last_worker.store(self.argument(), Ordering::Relaxed);

@@ -38,7 +38,7 @@ pub(super) fn suspend(fiber: &'static Fiber, how: How) {
 /// Rule R5: may the fiber go on under another worker's mask?
 ///
 /// The signal handler poisons only fibers that it found under their worker's own mask, off any signal stack. The
-/// monitor cannot see that, and leaves a note that it has not looked.
+/// monitor cannot see that, and a wake does not look: they leave a note that they have not.
 fn is_under_workers_mask(fiber: &Fiber) -> bool {
     let Some(target) = worker_of(fiber) else {
         return true;

@@ -87,7 +87,8 @@ pub(crate) struct Target {
     pub(crate) generation: AtomicU32,
     /// Somebody sent a signal whose value the kernel may have dropped.
     pub(crate) asked: AtomicBool,
-    /// The monitor has poisoned the guard word without knowing the signal mask: who gives way looks first.
+    /// The guard word was poisoned by somebody who does not know the signal mask (the monitor, a wake): who gives way
+    /// looks first.
     pub(crate) unchecked: AtomicBool,
     /// The worker is to give way at the next signal, whatever its timers say.
     pub(crate) demanded: AtomicBool,

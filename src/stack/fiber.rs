@@ -68,7 +68,7 @@ pub(crate) struct Fiber {
     pub(crate) task: AtomicU64,
     /// How often the fiber was preempted since it was last at the top of its loop.
     pub(crate) preemptions: AtomicU32,
-    /// What is left of its slice, in nanoseconds, where a timer cut it short; 0: it begins a new one.
+    /// What is left of its slice or turn, in nanoseconds, where it made room for a task or a timer; 0: it begins a new slice.
     pub(crate) slice_left: AtomicU64,
     /// It was preempted for the first time in this poll, and has not used up its first turn.
     pub(crate) is_young: AtomicBool,
