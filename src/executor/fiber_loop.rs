@@ -166,7 +166,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                     fiber.unpoison();
                     shared.relook(processor, sys::now());
                 }
-                if !processor.pressed.load(Ordering::Relaxed) && processor.has_task() {
+                if !processor.pressed.load(Ordering::SeqCst) && processor.has_task() {
                     // The poll has not begun: it is not too old.
                     let _ = shared.press(processor);
                 }

@@ -159,7 +159,8 @@ impl Shared {
                 self.press_batch();
             }
         }
-        if !processor.pressed.load(Ordering::Relaxed) {
+        // SeqCst: half of `slice`'s protocol; the other is whoever takes the mark off.
+        if !processor.pressed.load(Ordering::SeqCst) {
             self.press_here(processor, &critical);
         }
     }

@@ -146,8 +146,9 @@ impl Shared {
                     left => left,
                 };
                 processor.slice_end.store(now + left, Ordering::Relaxed);
-                processor.turn_end.store(now + owed, Ordering::Relaxed);
-                let guarded = now + owed.max(self.config.min_slice / 4);
+                let turn = owed.min(self.quantum());
+                processor.turn_end.store(now + turn, Ordering::Relaxed);
+                let guarded = now + turn.max(self.config.min_slice / 4);
                 processor.timer_floor.store(guarded, Ordering::Relaxed);
                 if had_tasks {
                     self.batch_running.fetch_add(1, Ordering::SeqCst);
