@@ -361,8 +361,10 @@ impl Shared {
             }
             let now = *time.get_or_insert_with(sys::now);
             let at = if runs_tasks {
-                let _ = processor.mark_here(now);
-                self.batch_due(processor, now)
+                // Old enough to be blocked, at the first of the two.
+                self.stop_for_task(processor, now)
+                    .max(now + self.config.min_slice / 2)
+                    .min(self.batch_due(processor, now))
             } else {
                 self.stop_for_batch(processor).max(now)
             };
