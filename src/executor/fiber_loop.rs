@@ -167,8 +167,10 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                     shared.relook(processor, sys::now());
                 }
                 if !processor.pressed.load(Ordering::SeqCst) && processor.has_task() {
-                    // The poll has not begun: it is not too old.
-                    let _ = shared.press(processor);
+                    // A mark may make the poll that has not begun seem old: it is given the time until a signal.
+                    if shared.press(processor) {
+                        shared.rearm(processor, false);
+                    }
                 }
                 fiber.task.store(task.id().get(), Ordering::Relaxed);
                 match shared.poll_times.get(processor.index) {

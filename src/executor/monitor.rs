@@ -252,6 +252,15 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
     let Some(worker) = (unsafe { worker.as_ref() }) else {
         return;
     };
+    if processor.look.load(Ordering::SeqCst) < now.saturating_sub(TICK) {
+        // The look is overdue: whatever became of its alarm, here is another. (Poisoned already, a fiber needs none.)
+        let is_poisoned = worker.target.fiber().is_some_and(Fiber::is_wanted);
+        if !worker.target.lacks_timer() {
+            shared.rearm(processor, true);
+        } else if !is_poisoned {
+            worker.target.arm(now);
+        }
+    }
     let generation = worker.target.generation.load(Ordering::Relaxed);
     if seen.tick != tick || seen.worker != worker.index {
         *seen = Seen {
@@ -270,15 +279,6 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
     }
     if shared.interactive_waits(processor) {
         shared.press_from_afar(processor);
-    }
-    if processor.look.load(Ordering::SeqCst) < now.saturating_sub(TICK) {
-        // The look is overdue: whatever became of its alarm, here is another. (Poisoned already, a fiber needs none.)
-        let is_poisoned = worker.target.fiber().is_some_and(Fiber::is_wanted);
-        if !worker.target.lacks_timer() {
-            shared.rearm(processor, true);
-        } else if !is_poisoned {
-            worker.target.arm(now);
-        }
     }
     match sys::thread_state(worker.target.thread.load(Ordering::SeqCst)) {
         // Its slice will end, and interrupt the call.

@@ -133,8 +133,9 @@ impl Processor {
     /// It is not any more. Owner.
     pub(crate) fn works(&self, now: u64) {
         self.busy_since.store(now, Ordering::Relaxed);
-        // Nobody waited meanwhile.
+        // Nobody waited meanwhile, and the next poll has not begun before.
         self.settled.store(now, Ordering::Relaxed);
+        self.mark_next(now);
     }
 
     /// How long it was not parked.

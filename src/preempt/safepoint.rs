@@ -62,6 +62,9 @@ pub(crate) fn give_way(fiber: &Fiber) {
         fiber.enter_critical();
         if !is_under_workers_mask(fiber) {
             fiber.unpoison();
+            if let Some(target) = worker_of(fiber) {
+                target.actions.retry(target);
+            }
             let _ = fiber.leave_critical();
             return;
         }
