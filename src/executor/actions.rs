@@ -78,6 +78,7 @@ impl Actions for WorkerActions {
         let held = target.processor.release();
         // R6: the next signal would only interrupt the call again.
         target.arm(u64::MAX);
+        target.retries.store(0, Ordering::Relaxed);
         // SAFETY: as in `judge`.
         if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
             worker.shared().hand_over(processor);
@@ -87,11 +88,13 @@ impl Actions for WorkerActions {
 
     fn watch(&self, target: &Target) {
         let times = target.retries.load(Ordering::Relaxed);
-        target
-            .retries
-            .store(times.saturating_add(1), Ordering::Relaxed);
+        if times >= RETRY_DOUBLINGS {
+            // From here on the monitor looks, without signals (rule R6).
+            return;
+        }
+        target.retries.store(times + 1, Ordering::Relaxed);
         let first = worker_of(target).shared().config.min_slice;
-        target.arm(sys::now() + (first << (times + 1).min(RETRY_DOUBLINGS)));
+        target.arm(sys::now() + (first << (times + 1)));
     }
 
     fn ids_changed(&self, target: &Target) {

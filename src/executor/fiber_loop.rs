@@ -150,6 +150,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                     found(shared, processor);
                     let tick = processor.tick.load(Ordering::Relaxed);
                     processor.tick.store(tick + 1, Ordering::Relaxed);
+                    overrule(shared, processor, fiber);
                     let drive = drive.as_deref_mut();
                     preemptible(fiber, || drive.into_iter().for_each(Drive::poll));
                     continue;
@@ -161,11 +162,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
             Next::Run(task) => {
                 let tick = processor.tick.load(Ordering::Relaxed);
                 processor.tick.store(tick + 1, Ordering::Relaxed);
-                if fiber.is_wanted() {
-                    // Asked before this poll was chosen, and answered by that.
-                    fiber.unpoison();
-                    shared.relook(processor, sys::now());
-                }
+                overrule(shared, processor, fiber);
                 if !processor.pressed.load(Ordering::SeqCst) && processor.has_task() {
                     // A mark may make the poll that has not begun seem old: it is given the time until a signal.
                     if shared.press(processor) {
@@ -194,6 +191,15 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                 }
             }
         }
+    }
+}
+
+/// What comes next has been chosen: a request to make room that is older is answered by that.
+#[inline]
+fn overrule(shared: &Shared, processor: &Processor, fiber: &Fiber) {
+    if fiber.is_wanted() {
+        fiber.unpoison();
+        shared.relook(processor, sys::now());
     }
 }
 
@@ -309,6 +315,10 @@ fn stop_searching(shared: &Shared, processor: &Processor) {
             }
         }
         shared.pass_on();
+        if !shared.batch.is_empty() {
+            // Whoever put a fiber there may have counted on this search.
+            shared.bound_for_batch();
+        }
     }
 }
 
@@ -409,6 +419,9 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
         Left::MoreDue => processor.due.store(true, Ordering::SeqCst),
         Left::NothingDue => shared.rearm(processor, false),
     }
+    // What was asked of the poll before is not asked of these: nobody else has their wakers.
+    processor.mark_next(sys::now());
+    overrule(shared, processor, fiber);
     // Set and cleared in critical sections: the fiber is the same, the processor may not be.
     fiber.is_between_polls.store(true, Ordering::Relaxed);
     preemptible(fiber, move || {

@@ -376,6 +376,7 @@ impl Shared {
 
     /// A fiber was put into `batch`.
     pub(crate) fn submitted_fiber(&self) {
+        self.batch_waits();
         if !self.wake_one() {
             self.bound_for_batch();
         }

@@ -343,17 +343,24 @@ impl Shared {
         );
     }
 
+    /// A fiber was put into `batch`. If it is the first, none has waited until now.
+    pub(crate) fn batch_waits(&self) {
+        if self.batch.len() > 1 {
+            return;
+        }
+        let now = sys::now();
+        for processor in &self.processors {
+            if processor.runs_tasks.load(Ordering::Relaxed) {
+                processor.settled.store(now, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// A fiber was put into `batch`: every busy processor that nobody waited for runs until its next look only.
     pub(crate) fn bound_for_batch(&self) {
         let mut time = None;
-        let is_first = self.batch.len() <= 1;
         for processor in &self.processors {
             let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
-            if is_first && runs_tasks {
-                // Nobody has waited until now.
-                let now = *time.get_or_insert_with(sys::now);
-                processor.settled.store(now, Ordering::Relaxed);
-            }
             if processor.look.load(Ordering::SeqCst) != u64::MAX
                 || self.sleep.idle.contains(processor.index)
             {
