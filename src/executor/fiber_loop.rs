@@ -232,13 +232,7 @@ fn restore_mask(worker: &Worker) {
 /// Decides what comes next; sleeps while there is nothing.
 fn next(shared: &Shared, processor: &Processor) -> Next {
     let mut called = false;
-    let found_task = |task, called| {
-        found(shared, processor);
-        if called {
-            shared.pass_on();
-        }
-        Next::Run(task)
-    };
+    let found_task = |task, called| found_next(shared, processor, Next::Run(task), called);
     loop {
         if processor.called.load(Ordering::Relaxed) {
             shared.answer(processor);
@@ -249,12 +243,12 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
             processor.due.store(true, Ordering::SeqCst);
         }
         if processor.due.load(Ordering::Relaxed) {
-            return found_next(shared, processor, Next::Timers);
+            return found_next(shared, processor, Next::Timers, called);
         }
         if processor.batch_turn.load(Ordering::Relaxed) {
             processor.batch_turn.store(false, Ordering::Relaxed);
             if let Some(fiber) = shared.batch.pop() {
-                return found_next(shared, processor, Next::Fiber(fiber));
+                return found_next(shared, processor, Next::Fiber(fiber), called);
             }
         }
         if shared.shutdown.has_begun() {
@@ -275,7 +269,7 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
             return found_task(task, called);
         }
         if let Some(fiber) = shared.batch.pop() {
-            return found_next(shared, processor, Next::Fiber(fiber));
+            return found_next(shared, processor, Next::Fiber(fiber), called);
         }
         processor.rests(sys::now());
         park(shared, processor);
@@ -300,8 +294,11 @@ fn found(shared: &Shared, processor: &Processor) {
 }
 
 #[inline]
-fn found_next(shared: &Shared, processor: &Processor, next: Next) -> Next {
+fn found_next(shared: &Shared, processor: &Processor, next: Next, called: bool) -> Next {
     found(shared, processor);
+    if called {
+        shared.pass_on();
+    }
     next
 }
 

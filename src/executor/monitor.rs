@@ -341,6 +341,11 @@ fn take(shared: &Shared, worker: &Worker) {
     if target.processor.finish_take(held) {
         // R6: what is still armed would only interrupt the call.
         target.arm(u64::MAX);
+        // SAFETY: 0, or the address of one of this runtime's processors.
+        if let Some(other) = unsafe { (target.processor.peek() as *const Processor).as_ref() } {
+            // It has come back meanwhile, and holds another: that one's alarm is what was stopped.
+            shared.rearm(other, true);
+        }
         shared.counters.add(&shared.counters.taken);
         // SAFETY: the address of one of this runtime's processors, now ours to give.
         shared.hand_over(unsafe { &*(held as *const Processor) });

@@ -54,7 +54,8 @@ impl Shutdown {
     /// Is the runtime shutting down?
     #[inline]
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+        // Half of the sleep protocol: whoever parks looks here last.
+        self.begun.load(Ordering::SeqCst)
     }
 
     /// Has the deadline passed?
@@ -114,6 +115,10 @@ impl Shared {
         processor.retired.store(true, Ordering::SeqCst);
         self.nothing_runs(processor);
         self.answer(processor);
+        // What is armed for it from here on is armed for nobody.
+        processor
+            .worker
+            .store(std::ptr::null_mut(), Ordering::SeqCst);
         worker.target.processor.release();
         let retired = self.shutdown.retired.fetch_add(1, Ordering::SeqCst) + 1;
         if retired == self.processors.len() {

@@ -314,11 +314,14 @@ impl Shared {
         let busy = || {
             self.processors.iter().filter(|processor| {
                 !self.sleep.idle.contains(processor.index)
+                    && !self.orphans.contains(processor.index)
                     && !processor.retired.load(Ordering::Relaxed)
             })
         };
+        let soon = sys::now() + self.config.min_slice;
         let batch = busy()
             .filter(|processor| !processor.runs_tasks.load(Ordering::Relaxed))
+            .filter(|processor| processor.turn_end.load(Ordering::Relaxed) <= soon)
             .min_by_key(|processor| processor.since.load(Ordering::Relaxed));
         batch.or_else(|| {
             busy().min_by_key(|processor| {
@@ -356,13 +359,17 @@ impl Shared {
         }
     }
 
-    /// A fiber was put into `batch`: every busy processor that nobody waited for runs until its next look only.
+    /// A fiber was put into `batch`: every busy processor that nobody waited for runs until its next look only, and
+    /// a young one makes an old one's look earlier.
     pub(crate) fn bound_for_batch(&self) {
         let mut time = None;
         for processor in &self.processors {
             let runs_tasks = processor.runs_tasks.load(Ordering::Relaxed);
-            if processor.look.load(Ordering::SeqCst) != u64::MAX
+            let is_bounded = processor.look.load(Ordering::SeqCst) != u64::MAX
+                && (runs_tasks || !self.batch.has_young());
+            if is_bounded
                 || self.sleep.idle.contains(processor.index)
+                || processor.retired.load(Ordering::Relaxed)
             {
                 continue;
             }
