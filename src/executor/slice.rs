@@ -189,7 +189,9 @@ impl Shared {
         }
     }
 
-    /// Sets the next look of a processor by what waits for it now. Its owner, or the handler on it.
+    /// Sets the next look of a processor by what waits for it now. Its owner, or the handler on it; or, where
+    /// signals are off, the monitor in the handler's stead: beside the owner it may make a look late, by a slice at
+    /// most.
     pub(crate) fn relook(&self, processor: &Processor, now: u64) {
         self.set_look(processor, now, false);
         self.rearm(processor, false);
