@@ -20,6 +20,9 @@ fn worker_of(target: &Target) -> &Worker {
     unsafe { &*std::ptr::from_ref(target).cast::<Worker>() }
 }
 
+/// So often a blocked call is looked at while others wait, some 1.5 s at the default minimum slice: as long as one
+/// may wait for a lock, round after round of slices. A worker that comes back unseen takes a core from the others.
+const WATCHES: u32 = 64;
 /// The first pause before asking again, in nanoseconds: soon enough to be no loss.
 const RETRY: u64 = 50_000;
 /// It doubles so many times, up to 12.8 ms: where a signal's round trip takes longer than the pause (under a
@@ -88,13 +91,14 @@ impl Actions for WorkerActions {
 
     fn watch(&self, target: &Target) {
         let times = target.retries.load(Ordering::Relaxed);
-        if times >= RETRY_DOUBLINGS {
+        let shared = worker_of(target).shared();
+        if times >= WATCHES || (times >= RETRY_DOUBLINGS && !shared.is_contended()) {
             // From here on the monitor looks, without signals (rule R6).
             return;
         }
         target.retries.store(times + 1, Ordering::Relaxed);
-        let first = worker_of(target).shared().config.min_slice;
-        target.arm(sys::now() + (first << (times + 1)));
+        let first = shared.config.min_slice;
+        target.arm(sys::now() + (first << (times + 1).min(RETRY_DOUBLINGS)));
     }
 
     fn ids_changed(&self, target: &Target) {
