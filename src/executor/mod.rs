@@ -14,7 +14,7 @@
 //! - `worker`: what happens on system stacks: switching, losing and getting processors;
 //! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
 //! - `shared`: the decisions that need everything;
-//! - `sleep`: why no wake-up is lost; `slice`: who may run for how long;
+//! - `sleep`: why no wake-up is lost; `slice`, `press`: who may run for how long;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
 mod actions;
@@ -29,6 +29,7 @@ mod histogram;
 mod home;
 mod metrics;
 mod monitor;
+mod press;
 pub(crate) mod probe;
 mod processor;
 mod queue;
