@@ -298,6 +298,32 @@ fn asynchronous_preemption_can_be_turned_off_from_outside() {
 }
 
 #[test]
+fn the_default_time_slice_comes_from_outside() {
+    let name = "the_default_time_slice_comes_from_outside";
+    isolated::run_with(name, &[("PREEMPTIVE_TIME_SLICE", "20us")], LONG, || {
+        // Out of range: it is the default that is wrong.
+        let kind = refused(|_| {}, &["20µs", "50 µs", "10 s"]);
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        let mut named = Builder::new_multi_thread();
+        named.worker_threads(1).time_slice(Duration::from_millis(1));
+        assert_eq!(named.build().unwrap().block_on(async { 1 }), 1);
+        // It gives way to a longer minimum slice that the program asks for.
+        let mut longer = Builder::new_multi_thread();
+        longer.worker_threads(1).min_slice(Duration::from_millis(1));
+        assert_eq!(longer.build().unwrap().block_on(async { 1 }), 1);
+    });
+}
+
+#[test]
+fn a_time_slice_from_outside_that_is_no_duration_is_an_error() {
+    let name = "a_time_slice_from_outside_that_is_no_duration_is_an_error";
+    isolated::run_with(name, &[("PREEMPTIVE_TIME_SLICE", "soon")], LONG, || {
+        let words = ["PREEMPTIVE_TIME_SLICE=soon", "50us"];
+        assert_eq!(refused(|_| {}, &words), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
 fn asynchronous_preemption_can_be_turned_off_in_the_builder() {
     for workers in [1, 2] {
         let runtime = Builder::new_multi_thread()

@@ -1,5 +1,6 @@
 //! Building a runtime: every option, what it costs, and what it must not be.
 
+use super::environment;
 use super::runtime::Runtime;
 use super::shared::Shared;
 use super::shutdown;
@@ -22,9 +23,6 @@ const DEFAULT_MIN_SLICE: u64 = 100_000;
 const DEFAULT_STACK: usize = 2 * 1024 * 1024;
 /// What glibc and a few calls need at the very least.
 const MIN_STACK: usize = 64 * 1024;
-
-/// The environment variable that turns asynchronous preemption off.
-const SWITCH: &str = "PREEMPTIVE_ASYNC_PREEMPT";
 
 /// Something to run once per thread identity.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -123,6 +121,7 @@ impl Config {
 pub struct Builder {
     config: Config,
     worker_threads: Option<usize>,
+    time_slice: Option<Duration>,
     min_slice: Option<Duration>,
     batch_share: f64,
 }
@@ -150,6 +149,7 @@ impl Builder {
                 mask: 0,
             },
             worker_threads: None,
+            time_slice: None,
             min_slice: None,
             batch_share: 0.2,
         }
@@ -196,11 +196,14 @@ impl Builder {
     /// A preemption costs some microseconds; a poll alone on its processor is never interrupted. Tasks that are woken, and
     /// timers that are due, do not wait for the end of a slice: see [`min_slice`](Self::min_slice).
     ///
+    /// `PREEMPTIVE_TIME_SLICE=50us` in the environment changes the default of a whole program, to search it for what
+    /// preemption may upset.
+    ///
     /// # Errors
     ///
     /// [`build`](Self::build) returns `InvalidInput` if it is out of range.
     pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
-        self.config.slice = slice.as_nanos().try_into().unwrap_or(u64::MAX);
+        self.time_slice = Some(slice);
         self
     }
 
@@ -373,8 +376,14 @@ impl Builder {
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
+        let nanos = |slice: Duration| slice.as_nanos().try_into().unwrap_or(u64::MAX);
+        if let Some(slice) = self.time_slice {
+            config.slice = nanos(slice);
+        } else if let Some(slice) = environment::time_slice()? {
+            config.slice = nanos(slice.max(self.min_slice.unwrap_or_default()));
+        }
         config.min_slice = match self.min_slice {
-            Some(slice) => slice.as_nanos().try_into().unwrap_or(u64::MAX),
+            Some(slice) => nanos(slice),
             None => DEFAULT_MIN_SLICE.min(config.slice),
         };
         check(&config)?;
@@ -386,9 +395,7 @@ impl Builder {
         }
         config.batch_per_task =
             (self.batch_share / (1.0 - self.batch_share) * PARTS as f64).round() as u64;
-        if std::env::var_os(SWITCH).is_some_and(|value| value == "off") {
-            config.async_preempt = false;
-        }
+        config.async_preempt &= environment::allows_async_preempt();
         signal::install(config.signal)?;
         let own = [config.signal, 32, 33].map(|signal| 1_u64 << (signal - 1));
         config.mask = sys::sigmask(None) & !own.iter().fold(0, |mask, bit| mask | bit);
@@ -398,7 +405,7 @@ impl Builder {
     }
 }
 
-fn bad(message: String) -> io::Error {
+pub(crate) fn bad(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 

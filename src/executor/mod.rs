@@ -24,6 +24,7 @@ mod block_on;
 mod blocking;
 mod builder;
 mod context;
+mod environment;
 mod fiber_loop;
 mod histogram;
 mod home;
