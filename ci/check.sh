@@ -17,7 +17,7 @@ forbid() {
 }
 
 mapfile -t outside_arch < <(find src -name '*.rs' ! -path 'src/arch/*')
-mapfile -t outside_sync < <(find src -name '*.rs' ! -path src/sync.rs ! -path src/sys.rs ! -name tests.rs ! -path '*/tests/*')
+mapfile -t outside_primitives < <(find src -name '*.rs' ! -path src/primitives.rs ! -path src/sys.rs ! -name tests.rs ! -path '*/tests/*')
 
 # The layers: src/arch <- src/stack <- src/preempt <- src/executor.
 forbid 'arch names a layer above it' 'crate::(\{[^}]*)?\b(stack|preempt|executor)\b' src/arch
@@ -25,12 +25,12 @@ forbid 'stack names a layer above it' 'crate::(\{[^}]*)?\b(preempt|executor)\b' 
 forbid 'preempt names a layer above it' 'crate::(\{[^}]*)?\bexecutor\b' src/preempt
 # Registers have names in arch only.
 forbid 'machine code outside src/arch' '\b(naked_asm|global_asm|asm)!|\bucontext_t\b' "${outside_arch[@]}"
-# Atomics and locks come from crate::sync, so that loom can take their place. (Orderings are plain values.
-# sys.rs lies below sync.rs and hands words to the kernel.)
-forbid 'an atomic that does not come from crate::sync' \
-    '\b(std|core)::sync::atomic::(\{[^}]*)?(Atomic[A-Z]|fence|compiler_fence|\*)' "${outside_sync[@]}"
-forbid 'a lock that does not come from crate::sync' \
-    '\bstd::sync::(\{[^}]*)?(Mutex|RwLock|Condvar|Barrier|Once|LazyLock|mpsc)' "${outside_sync[@]}"
+# Atomics and locks come from crate::primitives, so that loom can take their place. (Orderings are plain values.
+# sys.rs lies below primitives.rs and hands words to the kernel.)
+forbid 'an atomic that does not come from crate::primitives' \
+    '\b(std|core)::sync::atomic::(\{[^}]*)?(Atomic[A-Z]|fence|compiler_fence|\*)' "${outside_primitives[@]}"
+forbid 'a lock that does not come from crate::primitives' \
+    '\bstd::sync::(\{[^}]*)?(Mutex|RwLock|Condvar|Barrier|Once|LazyLock|mpsc)' "${outside_primitives[@]}"
 [ "$failed" = 0 ] || exit 1
 echo "layers: ok"
 

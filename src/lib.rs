@@ -22,8 +22,8 @@ mod arch;
 mod executor;
 mod fatal;
 mod preempt;
+mod primitives;
 mod stack;
-mod sync;
 mod sys;
 
 pub use executor::spawn;

@@ -53,7 +53,7 @@ pub(crate) use x86_64::{
     with_thread_pointer,
 };
 
-use crate::sync::atomic::{AtomicU32, AtomicUsize};
+use crate::primitives::atomic::{AtomicU32, AtomicUsize};
 
 /// Where a suspended fiber goes on. Written by [`mcall`], read by [`resume`].
 #[repr(C)]

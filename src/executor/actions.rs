@@ -6,8 +6,8 @@
 use super::processor::Processor;
 use super::worker::{Worker, preempted};
 use crate::preempt::{Actions, Critical, How, Target, Verdict, safepoint};
+use crate::primitives::atomic::Ordering;
 use crate::stack::Fiber;
-use crate::sync::atomic::Ordering;
 use crate::sys;
 
 /// What the layer below asks.

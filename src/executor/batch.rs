@@ -6,8 +6,8 @@
 //! time: so a poll of a few hundred microseconds, or one that only seemed long because the kernel had taken its core away,
 //! does not wait for a round of slices behind hogs, and a flood of such polls does not starve the hogs.
 
+use crate::primitives::atomic::{AtomicBool, Ordering};
 use crate::stack::{Fiber, FiberQueue};
-use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module's head.
 #[derive(Debug)]

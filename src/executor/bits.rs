@@ -1,6 +1,6 @@
 //! A set of small numbers that any thread, a signal handler included, can add to and take from.
 
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Every operation is sequentially consistent: the sleep protocol rests on that.
 #[derive(Debug)]

@@ -5,9 +5,9 @@
 
 use super::actions;
 use super::context::Polling;
+use crate::primitives::Arc;
+use crate::primitives::atomic::{AtomicU32, Ordering};
 use crate::stack;
-use crate::sync::Arc;
-use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sys;
 use std::future::Future;
 use std::pin::pin;

@@ -7,7 +7,7 @@ use super::context;
 use super::runtime::Handle;
 use super::shared::Shared;
 use super::task::{self, Id, JoinHandle, Notified, Schedule, TaskRef};
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use crate::primitives::{Arc, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::Location;

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::shutdown;
 use super::slice::PARTS;
 use crate::preempt::signal;
-use crate::sync::Arc;
+use crate::primitives::Arc;
 use crate::sys;
 use std::fmt;
 use std::io;

@@ -7,8 +7,8 @@ use super::runtime::Handle;
 use super::shared::Shared;
 use super::timer::Driver;
 use crate::preempt::Critical;
+use crate::primitives::Arc;
 use crate::stack;
-use crate::sync::Arc;
 use std::cell::{Cell, RefCell};
 
 thread_local! {

@@ -3,7 +3,7 @@
 //! The first bucket is what takes less than a microsecond, each of the others twice as long as the one before; the last
 //! has no end.
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::primitives::atomic::{AtomicU64, Ordering};
 use std::ops::Range;
 use std::time::Duration;
 

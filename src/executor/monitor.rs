@@ -19,9 +19,9 @@ use super::processor::Processor;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::preempt::{Target, UNKNOWN, Verdict};
+use crate::primitives::Arc;
+use crate::primitives::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::stack::Fiber;
-use crate::sync::Arc;
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::{self, ThreadState};
 
 /// Between two looks while tasks wait, in nanoseconds.

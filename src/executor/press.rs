@@ -2,7 +2,7 @@
 
 use super::processor::Processor;
 use super::shared::Shared;
-use crate::sync::atomic::Ordering;
+use crate::primitives::atomic::Ordering;
 use crate::sys;
 
 impl Shared {

@@ -5,7 +5,7 @@ use super::runtime::Handle;
 use super::supply;
 use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
-use crate::sync::atomic::Ordering;
+use crate::primitives::atomic::Ordering;
 use std::io;
 
 /// Gives way as a poll does whose slice has ended, at a synchronous safe-point: over the system stack to the

@@ -10,7 +10,7 @@
 use super::queue::{Local, Slot};
 use super::sleep::Sleeper;
 use super::worker::Worker;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::primitives::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::ptr::null_mut;
 
 /// See the module's head.

@@ -9,7 +9,7 @@ use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
 use super::task::{self, Id, JoinHandle, Notified, TaskRef};
-use crate::sync::Arc;
+use crate::primitives::Arc;
 use crate::sys;
 use std::error::Error;
 use std::fmt;

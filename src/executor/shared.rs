@@ -18,9 +18,9 @@ use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
 use super::timer::Timers;
 use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
+use crate::primitives::Arc;
+use crate::primitives::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::stack::{Fiber, FiberQueue};
-use crate::sync::Arc;
-use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sys;
 use std::ptr::null_mut;
 

@@ -15,9 +15,9 @@ use super::home;
 use super::shared::Shared;
 use super::supply;
 use crate::preempt::Critical;
+use crate::primitives::Arc;
+use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::stack::Fiber;
-use crate::sync::Arc;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sys;
 use std::thread::JoinHandle;
 

@@ -30,7 +30,7 @@
 //! all queues before it parks; and the submitter presses a running one, or calls one (`executor::slice`).
 
 use super::bits::Bits;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// `Sleeper::parked`: not asleep, or told to wake up.
 pub(crate) const AWAKE: u32 = 0;

@@ -52,8 +52,8 @@ use super::builder::MIN_SLICE;
 use super::processor::Processor;
 use super::shared::Shared;
 use crate::preempt::Verdict;
+use crate::primitives::atomic::Ordering;
 use crate::stack::Fiber;
-use crate::sync::atomic::Ordering;
 use crate::sys;
 
 /// Useless looks in a row that cost nothing but themselves.

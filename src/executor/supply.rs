@@ -9,9 +9,9 @@ use super::home;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::preempt::Critical;
+use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::primitives::{Arc, Mutex};
 use crate::stack::{Fiber, publish_ids, setxid_count};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex};
 use crate::sys;
 use std::io;
 use std::thread;
@@ -134,7 +134,7 @@ impl Supply {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> crate::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> crate::primitives::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -11,8 +11,8 @@
 //! No allocation, no user code (poll, drop, wake, clone of a waker), no lock that user code can hold, no
 //! waiting but for a [`CriticalMutex`].
 
+use crate::primitives::RawLock;
 use crate::stack::{self, Fiber};
-use crate::sync::RawLock;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};

@@ -5,8 +5,8 @@
 
 use super::target::{How, Target};
 use crate::arch;
+use crate::primitives::atomic::{Ordering, compiler_fence};
 use crate::stack::Fiber;
-use crate::sync::atomic::{Ordering, compiler_fence};
 use crate::sys;
 
 /// The worker that runs this fiber. Meaningful only inside a critical section.

@@ -12,9 +12,9 @@
 
 use super::target::by_thread;
 use crate::arch;
+use crate::primitives::Mutex;
+use crate::primitives::atomic::{AtomicUsize, Ordering};
 use crate::stack;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sys::{self, KernelSigaction};
 
 const SIGSETXID: i32 = 33;

@@ -30,9 +30,9 @@
 use super::target::{How, Refusal, Target, Verdict, by_thread, by_value, is_tagged};
 use crate::arch::{self, SignalFrame};
 use crate::fatal::fatal;
+use crate::primitives::Mutex;
+use crate::primitives::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::stack::{self, Fiber};
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::sys::{self, KernelSigaction};
 use std::io;
 use std::ptr::null_mut;

@@ -30,7 +30,7 @@
 //! The membarrier makes the worker's plain store to `critical` and the monitor's mark ordered as if both sides
 //! had a full fence; measured before it was there: both believed they owned it 174 times in 2 million.
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicUsize, Ordering};
 
 /// Processors are aligned, so the lowest bit of their address is free.
 const TAKING: usize = 1;

@@ -5,10 +5,10 @@
 //! (RLIMIT_SIGPENDING), the kernel's thread id is looked up in the same table.
 
 use super::take::ProcessorWord;
-use crate::stack::Fiber;
-use crate::sync::atomic::{
+use crate::primitives::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use crate::stack::Fiber;
 use crate::sys::{self, SignalStack, Timer};
 use std::io;
 use std::ptr::null_mut;

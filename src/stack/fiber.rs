@@ -22,7 +22,7 @@
 
 use super::map::{Map, RED_ZONE, Region};
 use crate::arch::{self, Gate, POISON, Saved};
-use crate::sync::atomic::{
+use crate::primitives::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
 };
 use crate::sys::{Credentials, SignalStack};

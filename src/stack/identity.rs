@@ -29,7 +29,7 @@ use super::fiber::{Fiber, set_current};
 use super::map::Map;
 use crate::arch;
 use crate::fatal::fatal;
-use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sys::{self, Credentials};
 use std::io;
 

@@ -4,8 +4,8 @@
 //! queue is owned by the queue (see `fiber`).
 
 use super::fiber::Fiber;
-use crate::sync::RawLock;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::primitives::RawLock;
+use crate::primitives::atomic::{AtomicUsize, Ordering};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
 

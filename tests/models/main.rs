@@ -16,7 +16,7 @@ mod take;
 mod task;
 
 /// What the modules under test take their atomics and locks from.
-mod sync {
+mod primitives {
     pub(crate) use crate::atomic;
     pub(crate) use crate::raw_lock::RawLock;
 }

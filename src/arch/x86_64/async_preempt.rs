@@ -35,7 +35,7 @@
 //! word, which is looked at once more after it.
 
 use super::super::Gate;
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::arch::{asm, naked_asm};
 use std::mem::offset_of;

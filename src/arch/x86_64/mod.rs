@@ -17,7 +17,7 @@ pub(crate) use async_preempt::{
 };
 
 use super::Saved;
-use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::arch::{asm, naked_asm};
 use std::io;
 

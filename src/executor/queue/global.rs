@@ -3,8 +3,8 @@
 //! It takes what is woken from outside, what a full ring spills, and what its processor lost.
 
 use crate::executor::task::{Header, Notified};
-use crate::sync::RawLock;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::primitives::RawLock;
+use crate::primitives::atomic::{AtomicUsize, Ordering};
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 

@@ -24,7 +24,7 @@
 use super::CAPACITY;
 use super::global::{Chain, Global};
 use crate::executor::task::{Header, Notified};
-use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::primitives::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::ptr::{NonNull, null_mut};
 
 const MASK: usize = CAPACITY - 1;

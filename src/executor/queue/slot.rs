@@ -6,7 +6,7 @@
 //! Two tasks that wake each other could keep the ring waiting for ever, so only so many polls in a row come from the slot.
 
 use crate::executor::task::{Header, Notified};
-use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::primitives::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::ptr::{NonNull, null_mut};
 
 /// See the module's head.

@@ -2,7 +2,7 @@
 
 use super::id::Id;
 use super::state::{Released, State, Wake};
-use crate::sync::atomic::AtomicUsize;
+use crate::primitives::atomic::AtomicUsize;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem::ManuallyDrop;

@@ -1,6 +1,6 @@
 //! Names of tasks, and which task the current code belongs to.
 
-use crate::sync::atomic::AtomicU64;
+use crate::primitives::atomic::AtomicU64;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;

@@ -56,7 +56,7 @@ use super::snapshot::{
     CANCELLED, COMPLETE, INITIAL, JOIN_INTEREST, JOIN_WAKER, MOST, NOTIFIED, REF_ONE, RUNNING,
     Snapshot, too_many_references,
 };
-use crate::sync::atomic::AtomicUsize;
+use crate::primitives::atomic::AtomicUsize;
 use std::fmt;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 

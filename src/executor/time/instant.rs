@@ -1,7 +1,7 @@
 //! Points in time, and where they lie on the clock of the timers.
 
 use crate::executor::timer::NEVER;
-use crate::sync::OnceLock;
+use crate::primitives::OnceLock;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 use std::{fmt, time};

@@ -3,7 +3,7 @@
 use super::Instant;
 use crate::executor::context;
 use crate::executor::timer::{Driver, Entry};
-use crate::sync::Arc;
+use crate::primitives::Arc;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomPinned;

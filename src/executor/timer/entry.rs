@@ -5,8 +5,8 @@
 
 use super::heap::Node;
 use super::{Driver, IDLE, Inserted, PENDING, Shard};
-use crate::sync::Arc;
-use crate::sync::atomic::Ordering;
+use crate::primitives::Arc;
+use crate::primitives::atomic::Ordering;
 use std::pin::Pin;
 use std::task::{Poll, Waker};
 

@@ -38,7 +38,7 @@
 //! 3. A node of rank r below [`TOP`] has at most r children.
 //! 4. Nodes with equal deadlines precede each other in the order of their insertion.
 
-use crate::sync::atomic::AtomicU8;
+use crate::primitives::atomic::AtomicU8;
 use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::ops::Deref;

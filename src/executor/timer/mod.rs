@@ -42,7 +42,7 @@ mod heap;
 pub(crate) use entry::Entry;
 
 use crate::preempt::CriticalMutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::{Heap, Node, Ref};
 use std::task::{Poll, Waker};
 
