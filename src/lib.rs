@@ -23,12 +23,20 @@ mod executor;
 mod fatal;
 mod preempt;
 mod primitives;
-mod stack;
 mod sys;
 
 pub use executor::spawn;
 pub use executor::time;
+pub use preempt::morestack::safepoint;
 pub use preemptive_macros::{main, test};
+
+pub mod stack;
+
+/// What the attributes' expansions name; no part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::preempt::morestack::enter;
+}
 
 /// Building runtimes, and handles to them.
 pub mod runtime {

@@ -10,6 +10,10 @@
 //! | [`Saved`] | where a suspended fiber goes on: a stack pointer and what else must travel |
 //! | [`mcall`] | suspend here, run a function on another stack under another identity |
 //! | [`resume`] | leave for a suspended fiber |
+//! | [`call_on`] | call a function on another stack, and come back |
+//! | [`stack_pointer`] | the stack pointer |
+//! | [`own`] | a few words of thread-local storage, the guard word first |
+//! | [`is_clear`], [`slow_path`] | the check of the stack pointer, and what it leads to |
 //! | [`Gate`] | the two words of a fiber that assembly looks at |
 //! | [`async_preempt`] | what an interrupted instruction "calls"; saves and restores everything |
 //! | [`SignalFrame`] | the machine state that a signal interrupted |
@@ -48,12 +52,13 @@ compile_error!("preemptive supports x86-64 Linux; see the targets table in the R
 
 pub(crate) use signal_frame::{SignalFrame, Syscall};
 pub(crate) use x86_64::{
-    async_preempt, check_support, in_trampoline, install_handler, install_on_preempt, mcall,
-    resume, signal_entry, signal_return, swap_protection_keys, syscall, thread_pointer,
+    OWN_SIZE, async_preempt, call_on, check_support, in_trampoline, install_handler,
+    install_on_preempt, is_clear, is_clear_by, mcall, own, resume, signal_entry, signal_return,
+    slow_path, slow_path_symbol, stack_pointer, swap_protection_keys, syscall, thread_pointer,
     with_thread_pointer,
 };
 
-use crate::primitives::atomic::{AtomicU32, AtomicUsize};
+use crate::primitives::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 /// Where a suspended fiber goes on. Written by [`mcall`], read by [`resume`].
 #[repr(C)]
@@ -69,12 +74,15 @@ pub(crate) struct Saved {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// The guard word: the lowest stack address the fiber may use, or poison (larger than any address) when
-    /// somebody wants the fiber's worker. Issued and honoured by the layers above.
-    pub(crate) guard: AtomicUsize,
+    /// Where the guard word is: [`POISON`] in it (larger than any address) when somebody wants the fiber's worker.
+    /// Issued and honoured by the layers above.
+    pub(crate) guard: AtomicPtr<AtomicUsize>,
     /// How many critical sections the fiber is in. Only code running as the fiber writes it.
     pub(crate) critical: AtomicU32,
 }
 
 /// The guard word's value when preemption is wanted: recognisable in a dump, above any stack address.
 pub(crate) const POISON: usize = 0xffff_ffff_fade_fade;
+
+/// The guard word's value on a plain thread that has not looked for the bounds of its stack yet.
+pub(crate) const UNSET: usize = POISON - 1;

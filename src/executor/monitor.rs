@@ -254,7 +254,7 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
     };
     if processor.look.load(Ordering::SeqCst) < now.saturating_sub(TICK) {
         // The look is overdue: whatever became of its alarm, here is another. (Poisoned already, a fiber needs none.)
-        let is_poisoned = worker.target.fiber().is_some_and(Fiber::is_wanted);
+        let is_poisoned = worker.target.fiber().is_some_and(Fiber::is_wanted_from_afar);
         if !worker.target.lacks_timer() {
             shared.rearm(processor, true);
         } else if !is_poisoned {
@@ -376,7 +376,7 @@ fn look_at_loose(shared: &Shared, worker: &Worker, now: u64, loose: &mut Loose) 
                     target.send(shared.config.signal);
                 } else if let Some(fiber) = target.fiber() {
                     target.unchecked.store(true, Ordering::Relaxed);
-                    fiber.poison();
+                    fiber.poison_from_afar();
                 }
             }
         }
@@ -408,7 +408,7 @@ fn stand_in_for_timer(shared: &Shared, target: &Target, now: u64) -> u64 {
             return now + TICK / 10;
         };
         target.unchecked.store(true, Ordering::Relaxed);
-        fiber.poison();
+        fiber.poison_from_afar();
     }
     target.armed.load(Ordering::SeqCst)
 }

@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::preempt::Critical;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::primitives::{Arc, Mutex};
-use crate::stack::{Fiber, publish_ids, setxid_count};
+use crate::stack::{self, Fiber, publish_ids, setxid_count};
 use crate::sys;
 use std::io;
 use std::thread;
@@ -280,6 +280,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let supply = &shared.supply;
     let mut trimmed = sys::now();
     let mut polls_trimmed = 0;
+    let mut pooled = 0;
     let mut pause = 1_000_000;
     let mut ids = Ids::default();
     loop {
@@ -287,7 +288,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         let polls = shared.polls();
         let until = match ids.are_unsettled() {
             true => Some(sys::now() + IDS_EVERY),
-            false => (polls != polls_trimmed).then(|| sys::now() + TRIM_EVERY),
+            false => (polls != polls_trimmed || pooled > 0).then(|| sys::now() + TRIM_EVERY),
         };
         while supply.asked.load(Ordering::SeqCst) == 0 {
             sys::futex_wait(&supply.asked, 0, until);
@@ -318,25 +319,27 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
         }
         if sys::now() - trimmed >= TRIM_EVERY {
-            trim(shared);
+            pooled = trim(shared);
             trimmed = sys::now();
             polls_trimmed = polls;
         }
     }
 }
 
-/// Gives back what spare fibers' stacks hold beyond the usual.
-fn trim(shared: &Shared) {
+/// Gives back what spare fibers' stacks hold beyond the usual, and segments that have not been used for a while.
+/// Returns how many of those are left.
+fn trim(shared: &Shared) -> usize {
+    let pooled = stack::trim_pool();
     for _ in 0..shared.spare_fibers.len() {
         let _critical = Critical::enter();
         let Some(fiber) = shared.spare_fibers.pop() else {
-            return;
+            break;
         };
         // SAFETY: out of the queue the fiber is ours, and suspended.
         unsafe {
-            let sp = (*fiber.saved.get()).sp;
-            fiber.map.trim(sp, KEPT_STACK);
+            fiber.trim(KEPT_STACK);
             shared.spare_fibers.push_back(fiber);
         }
     }
+    pooled
 }

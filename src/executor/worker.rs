@@ -235,6 +235,10 @@ impl Worker {
             counters.add(&counters.migrations);
         }
         new.worker.store(self.argument(), Ordering::Relaxed);
+        if let Some(processor) = self.processor() {
+            new.processor
+                .store(processor.index as u32, Ordering::Relaxed);
+        }
         self.target
             .fiber
             .store(std::ptr::from_ref(new).cast_mut(), Ordering::SeqCst);

@@ -34,6 +34,7 @@
 //!   up to 11 ms where a timer aimed at the busy worker itself was 0.3 ms late at the 99.9th percentile.
 
 mod critical;
+pub(crate) mod morestack;
 pub(crate) mod safepoint;
 pub(crate) mod setxid;
 pub(crate) mod signal;

@@ -18,15 +18,21 @@
 //!    uses no thread-local storage.
 //! 3. `gate.critical` is written only by code running as the fiber, and by the signal handler that interrupted
 //!    just that code. Others read it after a barrier on every processor (`preempt::take`).
-//! 4. A suspended fiber has `critical >= 1`.
+//! 4. The guard word is written as the head of `guard` says.
+//! 5. A suspended fiber has `critical >= 1`.
 
 use super::map::{Map, RED_ZONE, Region};
-use crate::arch::{self, Gate, POISON, Saved};
+use super::segment;
+use crate::arch::{self, Gate, POISON, Saved, UNSET};
+use crate::primitives::RawLock;
 use crate::primitives::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
 };
 use crate::sys::{Credentials, SignalStack};
 use std::cell::{Cell, UnsafeCell};
+
+/// The guard word of fibers that no thread lends itself to.
+static NOBODYS: AtomicUsize = AtomicUsize::new(UNSET);
 
 thread_local! {
     /// The fiber whose identity this is; null on plain threads and on workers' own identities.
@@ -48,8 +54,10 @@ pub(super) fn set_current(fiber: *const Fiber) {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Fiber {
-    /// What assembly looks at: the guard word and the critical count.
+    /// What assembly looks at: where the guard word is, and the critical count.
     pub(crate) gate: Gate,
+    /// Held by other threads while they use the guard word of a home fiber: the thread that it is in may end.
+    guard_lock: RawLock,
     /// Where the fiber goes on (Invariant 1).
     pub(crate) saved: UnsafeCell<Saved>,
     /// The identity: FS base.
@@ -58,6 +66,8 @@ pub(crate) struct Fiber {
     pub(crate) worker: AtomicPtr<()>,
     /// The signal stack that was installed when the fiber last left a worker.
     pub(crate) signal_stack: UnsafeCell<SignalStack>,
+    /// The processor that it was last on, by its number: whose pool of segments it uses.
+    pub(crate) processor: AtomicU32,
     /// The queue's link.
     pub(crate) link: UnsafeCell<*mut Fiber>,
     /// What the executor keeps with a fiber: its runtime. Set before the lender starts.
@@ -132,14 +142,16 @@ impl Fiber {
         };
         Fiber {
             gate: Gate {
-                guard: AtomicUsize::new(map.stack.low),
-                // Invariant 4: a fiber starts its life suspended.
+                guard: AtomicPtr::new((&raw const NOBODYS).cast_mut()),
+                // Invariant 5: a fiber starts its life suspended.
                 critical: AtomicU32::new(1),
             },
+            guard_lock: RawLock::new(),
             saved: UnsafeCell::new(Saved::default()),
             thread_pointer: AtomicUsize::new(0),
             worker: AtomicPtr::new(std::ptr::null_mut()),
             signal_stack: UnsafeCell::new(signal_stack),
+            processor: AtomicU32::new(0),
             link: UnsafeCell::new(std::ptr::null_mut()),
             owner,
             in_handler: AtomicBool::new(false),
@@ -189,12 +201,26 @@ impl Fiber {
     pub(crate) fn adopt(&'static self) {
         self.thread_pointer
             .store(arch::thread_pointer(), Ordering::Relaxed);
+        self.use_own_guard();
         set_current(self);
     }
 
     /// Undoes [`adopt`](Self::adopt), on the same thread.
     pub(crate) fn release(&'static self) {
         set_current(std::ptr::null());
+        // What was asked of the fiber is not asked of the thread.
+        segment::own(|stack| stack.guard().restore());
+        self.guard_lock.lock();
+        self.gate.guard.store((&raw const NOBODYS).cast_mut(), Ordering::Relaxed);
+        self.guard_lock.unlock();
+    }
+
+    /// The guard word is the one of the calling identity from here on.
+    pub(super) fn use_own_guard(&self) {
+        let word = segment::own(|stack| stack.guard().word()).cast_mut();
+        self.guard_lock.lock();
+        self.gate.guard.store(word, Ordering::Relaxed);
+        self.guard_lock.unlock();
     }
 
     /// The upper end of a home fiber's system stack.
@@ -237,15 +263,72 @@ impl Fiber {
         count == 1 && self.is_wanted()
     }
 
-    /// Is somebody waiting for this fiber to give way?
-    #[inline]
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.gate.guard.load(Ordering::Relaxed) == POISON
+    /// Gives back what a fiber at the top of its loop holds beyond `keep` bytes of stack.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the suspended fiber.
+    pub(crate) unsafe fn trim(&self, keep: usize) {
+        // SAFETY: the fiber is the caller's; its guard word is the first field of its identity's stack, which lives as
+        // long as the lender.
+        unsafe {
+            self.map.trim((*self.saved.get()).sp, keep);
+            let stack = self.gate.guard.load(Ordering::Relaxed);
+            if !self.is_home() {
+                (*stack.cast::<segment::Stack>()).unmap_spare();
+            }
+        }
     }
 
-    /// Asks the fiber to give way at its next synchronous safe-point.
+    /// Is it in a critical section? Only the fiber itself asks.
+    #[inline]
+    pub(crate) fn is_critical(&self) -> bool {
+        self.gate.critical.load(Ordering::Relaxed) > 0
+    }
+
+    /// The guard word, for the kernel thread that runs the fiber.
+    #[inline]
+    fn guard(&self) -> &AtomicUsize {
+        // SAFETY: the static, or a word in the thread-local storage of the identity, which is there while it runs.
+        unsafe { &*self.gate.guard.load(Ordering::Relaxed) }
+    }
+
+    /// Runs `f` with the guard word, for other threads. A lender's storage lives as long as its fiber; the home
+    /// fiber's is some thread's.
+    fn with_guard<R>(&self, f: impl FnOnce(&AtomicUsize) -> R) -> R {
+        if !self.is_home() {
+            return f(self.guard());
+        }
+        self.guard_lock.lock();
+        let result = f(self.guard());
+        self.guard_lock.unlock();
+        result
+    }
+
+    /// Is somebody waiting for this fiber to give way? On the kernel thread that runs it.
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.guard().load(Ordering::Relaxed) == POISON
+    }
+
+    /// The same, on other threads.
+    pub(crate) fn is_wanted_from_afar(&self) -> bool {
+        self.with_guard(|word| word.load(Ordering::Relaxed) == POISON)
+    }
+
+    /// Asks the fiber to give way at its next synchronous safe-point. On the kernel thread that runs it, the signal
+    /// handler included.
     pub(crate) fn poison(&self) {
-        self.gate.guard.store(POISON, Ordering::Relaxed);
+        self.guard().store(POISON, Ordering::Relaxed);
+    }
+
+    /// The same, on other threads.
+    pub(crate) fn poison_from_afar(&self) {
+        self.with_guard(|word| {
+            if !std::ptr::eq(word, &raw const NOBODYS) {
+                word.store(POISON, Ordering::Relaxed);
+            }
+        });
     }
 
     /// The request has been honoured, or is void. Only the fiber itself, and only where [`is_wanted`] has said so:
@@ -254,7 +337,7 @@ impl Fiber {
     /// [`is_wanted`]: Self::is_wanted
     #[inline]
     pub(crate) fn unpoison(&self) {
-        self.gate.guard.store(self.map.stack.low, Ordering::Relaxed);
+        segment::own(|stack| stack.guard().restore());
     }
 
     /// Rule R1: is the fiber outside critical sections, and no handler of ours running on top of it?

@@ -27,6 +27,7 @@
 
 use super::fiber::{Fiber, set_current};
 use super::map::Map;
+use super::segment;
 use crate::arch;
 use crate::fatal::fatal;
 use crate::primitives::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -236,12 +237,14 @@ extern "C" fn lender_main(argument: *mut libc::c_void) -> *mut libc::c_void {
     let fiber: &'static Fiber = unsafe { &*argument.cast::<Fiber>() };
     sys::unregister_rseq(arch::thread_pointer());
     set_current(fiber);
+    segment::begin(fiber.map.stack);
+    fiber.use_own_guard();
     fiber
         .thread_pointer
         .store(arch::thread_pointer(), Ordering::Relaxed);
     fiber.lender.thread.store(sys::gettid(), Ordering::Relaxed);
     fiber.lender.life.start(fiber);
-    // The fiber was made critical (Invariant 4) and stays so until its loop runs a task.
+    // The fiber was made critical (Invariant 5) and stays so until its loop runs a task.
     fiber.lender.outside.store(false, Ordering::Relaxed);
     fiber.lend();
     fiber.lender.life.run(fiber);

@@ -126,7 +126,7 @@ impl Map {
 }
 
 /// Reserves regions of at least these sizes, lowest first, with a guard page below each.
-fn reserve<const COUNT: usize>(
+pub(super) fn reserve<const COUNT: usize>(
     sizes: [usize; COUNT],
 ) -> io::Result<(*mut u8, usize, [Region; COUNT])> {
     let sizes = sizes.map(|size| size.next_multiple_of(PAGE));
@@ -151,6 +151,28 @@ fn reserve<const COUNT: usize>(
         }
     }
     Ok((base, size, regions))
+}
+
+/// Where the C library says that the calling thread's stack is.
+pub(super) fn thread_stack() -> Option<Region> {
+    // SAFETY: all-zero is a valid value to initialise.
+    let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
+    let (mut low, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);
+    // SAFETY: the attributes are initialised by the first call and live through the others.
+    let found = unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+            return None;
+        }
+        let found = libc::pthread_attr_getstack(&attributes, &mut low, &mut size) == 0
+            && libc::pthread_attr_getguardsize(&attributes, &mut guard) == 0;
+        libc::pthread_attr_destroy(&mut attributes);
+        found
+    };
+    // Whether the guard is part of what was reported has changed between releases of glibc.
+    (found && size > 2 * guard).then(|| Region {
+        low: low as usize + guard,
+        high: low as usize + size,
+    })
 }
 
 /// The bytes below a stack pointer that leaf functions may use without moving it.

@@ -264,8 +264,9 @@ pub(crate) unsafe extern "sysv64" fn async_preempt() {
         // Leave the critical section; then look once more whether somebody asked before that.
         "mov rax, [rbp + 8]",
         "mov dword ptr [rax + {critical}], 0",
+        "mov rdx, [rax + {guard}]",
         "mov rcx, {poison}",
-        "cmp [rax + {guard}], rcx",
+        "cmp [rdx], rcx",
         "jne 26f",
         "mov dword ptr [rax + {critical}], 1",
         "jmp 25b",

@@ -11,9 +11,13 @@
 //!   runs on a stack of its own.
 
 mod async_preempt;
+mod segment;
 
 pub(crate) use async_preempt::{
     async_preempt, in_trampoline, install_on_preempt, swap_protection_keys,
+};
+pub(crate) use segment::{
+    OWN_SIZE, call_on, is_clear, is_clear_by, own, slow_path, slow_path_symbol, stack_pointer,
 };
 
 use super::Saved;
