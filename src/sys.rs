@@ -377,6 +377,34 @@ pub(crate) unsafe fn madvise(address: *mut u8, size: usize, advice: i32) -> Resu
     .map(drop)
 }
 
+/// How many of the pages from `address` on are in memory.
+pub(crate) fn resident_pages(address: usize, pages: usize) -> usize {
+    const AT_ONCE: usize = 1024;
+    let mut resident = 0;
+    for first in (0..pages).step_by(AT_ONCE) {
+        let count = AT_ONCE.min(pages - first);
+        let mut states = [0_u8; AT_ONCE];
+        let answer = call(
+            libc::SYS_mincore,
+            [
+                address + first * PAGE,
+                count * PAGE,
+                states.as_mut_ptr() as usize,
+                0,
+                0,
+                0,
+            ],
+        );
+        if answer.is_ok() {
+            resident += states[..count]
+                .iter()
+                .filter(|&&state| state & 1 != 0)
+                .count();
+        }
+    }
+    resident
+}
+
 /// Makes a range of whole pages inaccessible.
 ///
 /// # Safety

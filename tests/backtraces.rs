@@ -39,23 +39,6 @@ fn caller_of_the_second_hog(stop: &AtomicBool, rounds: &AtomicU64) {
     black_box(rounds);
 }
 
-fn gdb_works() -> bool {
-    match Command::new("gdb")
-        .args(["-nx", "-batch", "-ex", "python print(6 * 7)"])
-        .output()
-    {
-        Ok(output) if String::from_utf8_lossy(&output.stdout).contains("42") => true,
-        Ok(_) => {
-            println!("skipped: this gdb has no Python");
-            false
-        }
-        Err(error) => {
-            println!("skipped: no gdb ({error})");
-            false
-        }
-    }
-}
-
 /// The part of the command's output about one suspended fiber in which both functions occur, callee first.
 fn shows(output: &str, innermost: &str, caller: &str) -> bool {
     output
@@ -80,7 +63,7 @@ fn gdb_walks_from_a_parked_fiber_into_the_interrupted_code() {
     support::isolated::run(
         "gdb_walks_from_a_parked_fiber_into_the_interrupted_code",
         || {
-            if !gdb_works() {
+            if !support::gdb::works() {
                 return;
             }
             // Where a tracer must be an ancestor, allow any.

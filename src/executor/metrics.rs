@@ -6,6 +6,7 @@ use super::shared::Shared;
 use crate::preempt::{REFUSALS, Refusal, signal};
 use crate::primitives::Arc;
 use crate::primitives::atomic::{AtomicU64, Ordering};
+use crate::stack::{self, Fiber};
 use crate::sys;
 use std::fmt;
 use std::ops::Range;
@@ -368,6 +369,42 @@ impl RuntimeMetrics {
     /// Fibers that no poll uses.
     pub fn spare_fibers(&self) -> usize {
         self.shared.spare_fibers.len()
+    }
+
+    /// Bytes of one fiber's stack that are in memory. Fibers are numbered from 0 to [`fibers`](Self::fibers) less one, in the
+    /// order they were made.
+    ///
+    /// A system call per 4 MiB of stack. 0 for the one fiber of a current-thread runtime that is the caller's own thread,
+    /// and once the runtime has been shut down.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// runtime.block_on(runtime.spawn(async { std::hint::black_box([1_u8; 100_000]); })).unwrap();
+    /// let metrics = runtime.metrics();
+    /// let most = (0..metrics.fibers()).map(|fiber| metrics.stack_high_water_bytes(fiber)).max();
+    /// assert!(most.unwrap() >= 100_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stack_committed_bytes(&self, fiber: usize) -> usize {
+        let committed = |fiber: &Fiber| fiber.committed();
+        self.shared.supply.with_fiber(fiber, committed).unwrap_or(0)
+    }
+
+    /// The most bytes of one fiber's stack that were ever in memory when somebody looked: this method, the one before, or the
+    /// runtime before it gives pages back, which it does after about a second.
+    pub fn stack_high_water_bytes(&self, fiber: usize) -> usize {
+        let most = |fiber: &Fiber| {
+            fiber
+                .committed()
+                .max(fiber.high_water.load(Ordering::Relaxed))
+        };
+        self.shared.supply.with_fiber(fiber, most).unwrap_or(0)
+    }
+
+    /// Stack segments beyond the fibers' own stacks, in this whole process: in use, kept for the next call, and pooled.
+    /// See [`stack::grow`](crate::stack::grow).
+    pub fn stack_segments(&self) -> usize {
+        stack::mapped()
     }
 
     /// Worker threads, with and without a processor.

@@ -254,7 +254,10 @@ fn look_at_processor(shared: &Shared, processor: &Processor, now: u64, seen: &mu
     };
     if processor.look.load(Ordering::SeqCst) < now.saturating_sub(TICK) {
         // The look is overdue: whatever became of its alarm, here is another. (Poisoned already, a fiber needs none.)
-        let is_poisoned = worker.target.fiber().is_some_and(Fiber::is_wanted_from_afar);
+        let is_poisoned = worker
+            .target
+            .fiber()
+            .is_some_and(Fiber::is_wanted_from_afar);
         if !worker.target.lacks_timer() {
             shared.rearm(processor, true);
         } else if !is_poisoned {

@@ -128,6 +128,12 @@ impl Supply {
         std::mem::take(&mut *lock(&self.fibers))
     }
 
+    /// Runs `f` with a fiber, by its number. None: there is no such fiber, or not any more.
+    pub(crate) fn with_fiber<R>(&self, number: usize, f: impl FnOnce(&Fiber) -> R) -> Option<R> {
+        // Locked meanwhile: fibers are freed by whoever has taken all of them out.
+        lock(&self.fibers).get(number).map(|fiber| f(fiber))
+    }
+
     /// The workers' threads.
     pub(crate) fn take_threads(&self) -> Vec<thread::JoinHandle<()>> {
         std::mem::take(&mut *lock(&self.threads))

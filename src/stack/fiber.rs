@@ -21,9 +21,10 @@
 //! 4. The guard word is written as the head of `guard` says.
 //! 5. A suspended fiber has `critical >= 1`.
 
+use super::guard::Guard;
 use super::map::{Map, RED_ZONE, Region};
 use super::segment;
-use crate::arch::{self, Gate, POISON, Saved, UNSET};
+use crate::arch::{self, Gate, Saved, UNSET};
 use crate::primitives::RawLock;
 use crate::primitives::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
@@ -32,7 +33,10 @@ use crate::sys::{Credentials, SignalStack};
 use std::cell::{Cell, UnsafeCell};
 
 /// The guard word of fibers that no thread lends itself to.
-static NOBODYS: AtomicUsize = AtomicUsize::new(UNSET);
+static NOBODYS: Guard = Guard {
+    word: AtomicUsize::new(UNSET),
+    limit: AtomicUsize::new(UNSET),
+};
 
 thread_local! {
     /// The fiber whose identity this is; null on plain threads and on workers' own identities.
@@ -68,6 +72,8 @@ pub(crate) struct Fiber {
     pub(crate) signal_stack: UnsafeCell<SignalStack>,
     /// The processor that it was last on, by its number: whose pool of segments it uses.
     pub(crate) processor: AtomicU32,
+    /// The most bytes of its own stack that were in memory whenever somebody looked.
+    pub(crate) high_water: AtomicUsize,
     /// The queue's link.
     pub(crate) link: UnsafeCell<*mut Fiber>,
     /// What the executor keeps with a fiber: its runtime. Set before the lender starts.
@@ -142,7 +148,7 @@ impl Fiber {
         };
         Fiber {
             gate: Gate {
-                guard: AtomicPtr::new((&raw const NOBODYS).cast_mut()),
+                guard: AtomicPtr::new(NOBODYS.word().cast_mut()),
                 // Invariant 5: a fiber starts its life suspended.
                 critical: AtomicU32::new(1),
             },
@@ -152,6 +158,7 @@ impl Fiber {
             worker: AtomicPtr::new(std::ptr::null_mut()),
             signal_stack: UnsafeCell::new(signal_stack),
             processor: AtomicU32::new(0),
+            high_water: AtomicUsize::new(0),
             link: UnsafeCell::new(std::ptr::null_mut()),
             owner,
             in_handler: AtomicBool::new(false),
@@ -211,7 +218,9 @@ impl Fiber {
         // What was asked of the fiber is not asked of the thread.
         segment::own(|stack| stack.guard().restore());
         self.guard_lock.lock();
-        self.gate.guard.store((&raw const NOBODYS).cast_mut(), Ordering::Relaxed);
+        self.gate
+            .guard
+            .store(NOBODYS.word().cast_mut(), Ordering::Relaxed);
         self.guard_lock.unlock();
     }
 
@@ -263,12 +272,20 @@ impl Fiber {
         count == 1 && self.is_wanted()
     }
 
+    /// Bytes of its own stack that are in memory. Anybody.
+    pub(crate) fn committed(&self) -> usize {
+        let bytes = self.map.committed();
+        self.high_water.fetch_max(bytes, Ordering::Relaxed);
+        bytes
+    }
+
     /// Gives back what a fiber at the top of its loop holds beyond `keep` bytes of stack.
     ///
     /// # Safety
     ///
     /// The caller owns the suspended fiber.
     pub(crate) unsafe fn trim(&self, keep: usize) {
+        self.committed();
         // SAFETY: the fiber is the caller's; its guard word is the first field of its identity's stack, which lives as
         // long as the lender.
         unsafe {
@@ -288,14 +305,15 @@ impl Fiber {
 
     /// The guard word, for the kernel thread that runs the fiber.
     #[inline]
-    fn guard(&self) -> &AtomicUsize {
-        // SAFETY: the static, or a word in the thread-local storage of the identity, which is there while it runs.
-        unsafe { &*self.gate.guard.load(Ordering::Relaxed) }
+    fn guard(&self) -> &Guard {
+        // SAFETY: the word of the static, or of a guard in the thread-local storage of the identity, which is there while
+        // it runs; the word is the guard's first field.
+        unsafe { &*self.gate.guard.load(Ordering::Relaxed).cast::<Guard>() }
     }
 
     /// Runs `f` with the guard word, for other threads. A lender's storage lives as long as its fiber; the home
     /// fiber's is some thread's.
-    fn with_guard<R>(&self, f: impl FnOnce(&AtomicUsize) -> R) -> R {
+    fn with_guard<R>(&self, f: impl FnOnce(&Guard) -> R) -> R {
         if !self.is_home() {
             return f(self.guard());
         }
@@ -308,25 +326,25 @@ impl Fiber {
     /// Is somebody waiting for this fiber to give way? On the kernel thread that runs it.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
-        self.guard().load(Ordering::Relaxed) == POISON
+        self.guard().is_poisoned()
     }
 
     /// The same, on other threads.
     pub(crate) fn is_wanted_from_afar(&self) -> bool {
-        self.with_guard(|word| word.load(Ordering::Relaxed) == POISON)
+        self.with_guard(Guard::is_poisoned)
     }
 
     /// Asks the fiber to give way at its next synchronous safe-point. On the kernel thread that runs it, the signal
     /// handler included.
     pub(crate) fn poison(&self) {
-        self.guard().store(POISON, Ordering::Relaxed);
+        self.guard().poison();
     }
 
     /// The same, on other threads.
     pub(crate) fn poison_from_afar(&self) {
-        self.with_guard(|word| {
-            if !std::ptr::eq(word, &raw const NOBODYS) {
-                word.store(POISON, Ordering::Relaxed);
+        self.with_guard(|guard| {
+            if !std::ptr::eq(guard, &raw const NOBODYS) {
+                guard.poison();
             }
         });
     }

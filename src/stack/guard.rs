@@ -83,5 +83,4 @@ impl Guard {
             .compare_exchange(old, limit, Ordering::Relaxed, Ordering::Relaxed);
         old
     }
-
 }

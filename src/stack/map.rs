@@ -102,6 +102,11 @@ impl Map {
         self.stack.high == UNKNOWN.high
     }
 
+    /// Bytes of the fiber's own stack that are in memory.
+    pub(crate) fn committed(&self) -> usize {
+        sys::resident_pages(self.stack.low, self.stack.size() / PAGE) * PAGE
+    }
+
     /// Gives back the pages of the fiber's own stack below `sp`, but for `keep` bytes (rule R4).
     ///
     /// # Safety

@@ -113,7 +113,8 @@ pub(crate) struct Stack {
 }
 
 /// It lies in [`arch::own`], which no destructor empties: checks work until the thread's last instruction.
-const _: () = assert!(size_of::<Stack>() <= arch::OWN_SIZE && std::mem::offset_of!(Stack, guard) == 0);
+const _: () =
+    assert!(size_of::<Stack>() <= arch::OWN_SIZE && std::mem::offset_of!(Stack, guard) == 0);
 
 thread_local! {
     /// Gives the spare segment back when the thread ends. Touched by whoever maps the first.

@@ -13,6 +13,7 @@
 static ALLOCATOR: preemptive::testing::StrictAllocator = preemptive::testing::StrictAllocator;
 
 pub mod current_thread;
+pub mod gdb;
 pub mod hostile;
 pub mod isolated;
 pub mod load;

@@ -12,8 +12,10 @@ macro_rules! own_symbol {
     () => {
         concat!(
             "preemptive_own_",
-            env!("CARGO_PKG_VERSION_MAJOR"), "_",
-            env!("CARGO_PKG_VERSION_MINOR"), "_",
+            env!("CARGO_PKG_VERSION_MAJOR"),
+            "_",
+            env!("CARGO_PKG_VERSION_MINOR"),
+            "_",
             env!("CARGO_PKG_VERSION_PATCH")
         )
     };
@@ -24,8 +26,10 @@ macro_rules! slow_path_symbol {
     () => {
         concat!(
             "preemptive_slow_path_",
-            env!("CARGO_PKG_VERSION_MAJOR"), "_",
-            env!("CARGO_PKG_VERSION_MINOR"), "_",
+            env!("CARGO_PKG_VERSION_MAJOR"),
+            "_",
+            env!("CARGO_PKG_VERSION_MINOR"),
+            "_",
             env!("CARGO_PKG_VERSION_PATCH")
         )
     };
@@ -145,9 +149,9 @@ pub(crate) fn stack_pointer() -> usize {
 /// - `argument` is what `f` expects.
 #[unsafe(naked)]
 pub(crate) unsafe extern "sysv64-unwind" fn call_on(
-    onto: usize,                                     /* rdi */
-    f: unsafe extern "sysv64-unwind" fn(*mut ()),    /* rsi */
-    argument: *mut (),                               /* rdx */
+    onto: usize,                                  /* rdi */
+    f: unsafe extern "sysv64-unwind" fn(*mut ()), /* rsi */
+    argument: *mut (),                            /* rdx */
 ) {
     naked_asm!(
         ".cfi_startproc",
