@@ -260,9 +260,12 @@ fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> Vec<u64> {
             .all(|fiber| fiber.has_stopped.load(Ordering::SeqCst))
     };
     shutdown.wait_until(deadline, all_ended);
-    // Fibers at the top of their loops end in any case: their lenders only have to get onto a core.
+    // Fibers at the top of their loops, or between two tasks' polls (dropping what is left, for instance), end in any
+    // case: their lenders only have to get onto a core.
     let still_leaves = |fiber: &&'static Fiber| {
-        fiber.is_leaving.load(Ordering::SeqCst) && !fiber.has_stopped.load(Ordering::SeqCst)
+        let is_leaving = fiber.is_leaving.load(Ordering::SeqCst);
+        let has_task = fiber.task.load(Ordering::Relaxed) != 0;
+        (is_leaving || !has_task) && !fiber.has_stopped.load(Ordering::SeqCst)
     };
     shutdown.wait_until(Some(sys::now() + LENDERS), || {
         shared.end_spare_fibers();
