@@ -15,14 +15,15 @@
 //! 1. **A request** stores POISON: the signal handler on top of the fiber, the fiber itself, or any other thread
 //!    ([`Fiber::poison`](super::Fiber::poison)). It may come at any time. Two requests are one.
 //! 2. **The owner**, the code that runs under the identity, *honours* a request: [`restore`](Guard::restore)
-//!    stores the limit. Only then does it give way. A request between its look and its store is the same request;
-//!    one after the store is seen by the next check.
+//!    exchanges POISON for the limit. Only then does it look at what is wanted, and gives way. A request between its
+//!    look at the word and the exchange is the same request; one after it is seen by the next check.
 //! 3. **The owner moves** to another segment: [`set_limit`](Guard::set_limit) exchanges the old limit for the new
 //!    one and leaves POISON alone, so it loses no request. It remembers the new limit first, so that whoever honours
 //!    one, before or after, restores the right value: nobody but the owner does, and a handler never does.
 //!
-//! Nothing is published through the word but itself: all of it is Relaxed. What a request is *about* is read in the
-//! critical section in which it is honoured, from words with orderings of their own.
+//! What a request is *about* is written before it (Release) and read after the exchange (Acquire). It must be an
+//! exchange: a plain store may wait in the processor while later loads go ahead, so that it would wipe out a request
+//! whose reason those loads had been too early to see.
 //!
 //! (The idea is that of Go's `stackguard0` and `stackPreempt`.)
 
@@ -62,14 +63,14 @@ impl Guard {
 
     /// A request. Anybody.
     pub(crate) fn poison(&self) {
-        self.word.store(POISON, Ordering::Relaxed);
+        self.word.swap(POISON, Ordering::AcqRel);
     }
 
     /// The request is honoured, or void. The owner, where [`is_poisoned`](Self::is_poisoned) has said so.
     #[inline]
     pub(crate) fn restore(&self) {
         self.word
-            .store(self.limit.load(Ordering::Relaxed), Ordering::Relaxed);
+            .swap(self.limit.load(Ordering::Relaxed), Ordering::AcqRel);
     }
 
     /// The stack may be used down to `limit` from here on. The owner. Returns what was.
@@ -80,7 +81,7 @@ impl Guard {
         // Fails only where it is poisoned.
         let _ = self
             .word
-            .compare_exchange(old, limit, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(old, limit, Ordering::AcqRel, Ordering::Relaxed);
         old
     }
 }

@@ -5,6 +5,7 @@
 //! ([`atomic::weakened`]), so that it is known to look at what it is about.
 
 mod atomic;
+mod guard;
 mod item;
 mod local;
 mod raw_lock;
@@ -36,6 +37,63 @@ mod preempt {
         reason = "the model needs a part of it, and the runtime the rest"
     )]
     pub(crate) mod take;
+}
+
+/// The one value that the modules under test take from there.
+mod arch {
+    pub(crate) const POISON: usize = usize::MAX;
+}
+
+#[path = "../../src/stack"]
+mod stack {
+    #[allow(
+        dead_code,
+        reason = "the model needs a part of it, and the runtime the rest"
+    )]
+    pub(crate) mod guard;
+
+    use crate::arch::POISON;
+    use crate::atomic::{AtomicUsize, Ordering};
+    use guard::Guard;
+
+    /// A guard whose owner begins on a segment with this limit.
+    pub(crate) fn guard_at(limit: usize) -> Guard {
+        Guard {
+            word: AtomicUsize::new(limit),
+            limit: AtomicUsize::new(limit),
+        }
+    }
+
+    /// What the check compares with.
+    pub(crate) fn word(guard: &Guard) -> usize {
+        guard.word.load(Ordering::Relaxed)
+    }
+
+    /// Wrong: a request can come between the two steps.
+    pub(crate) fn set_limit_in_two_steps(guard: &Guard, limit: usize) {
+        guard.limit.store(limit, Ordering::Relaxed);
+        if guard.word.load(Ordering::Relaxed) != POISON {
+            guard.word.store(limit, Ordering::Relaxed);
+        }
+    }
+
+    /// Wrong: later loads need not wait for it.
+    pub(crate) fn restore_by_a_store(guard: &Guard) {
+        let limit = guard.limit.load(Ordering::Relaxed);
+        guard.word.store(limit, Ordering::Relaxed);
+    }
+
+    /// Wrong: whoever honours a request that was left alone restores the limit from before.
+    pub(crate) fn set_limit_without_remembering(guard: &Guard, limit: usize) {
+        let old = guard.limit.load(Ordering::Relaxed);
+        if guard
+            .word
+            .compare_exchange(old, limit, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            guard.limit.store(limit, Ordering::Relaxed);
+        }
+    }
 }
 
 #[path = "../../src/executor"]
