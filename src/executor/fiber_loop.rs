@@ -12,6 +12,7 @@ use super::home::{self, AtTop, Drive};
 use super::processor::Processor;
 use super::shared::Shared;
 use super::sleep::PARKED;
+use super::supply::{KEPT_STACK, TRIM_EVERY};
 use super::task::Notified;
 use super::timer::{Expired, Left};
 use super::worker::Worker;
@@ -158,7 +159,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                 AtTop::End => return,
             }
         }
-        match next(shared, processor) {
+        match next(shared, processor, fiber) {
             Next::Run(task) => {
                 let tick = processor.tick.load(Ordering::Relaxed);
                 processor.tick.store(tick + 1, Ordering::Relaxed);
@@ -230,7 +231,7 @@ fn restore_mask(worker: &Worker) {
 }
 
 /// Decides what comes next; sleeps while there is nothing.
-fn next(shared: &Shared, processor: &Processor) -> Next {
+fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
     let mut called = false;
     let found_task = |task, called| found_next(shared, processor, Next::Run(task), called);
     loop {
@@ -272,7 +273,7 @@ fn next(shared: &Shared, processor: &Processor) -> Next {
             return found_next(shared, processor, Next::Fiber(fiber), called);
         }
         processor.rests(sys::now());
-        park(shared, processor);
+        park(shared, processor, fiber);
         processor.works(sys::now());
         // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
         if shared.timers.shard(processor.index).next() != u64::MAX {
@@ -364,7 +365,7 @@ fn steal(shared: &Shared, processor: &Processor, called: bool) -> Option<Notifie
 }
 
 /// Sleeps until there may be something to do. The protocol is in `sleep`.
-fn park(shared: &Shared, processor: &Processor) {
+fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
     shared.nothing_runs(processor);
     shared.sleep.park(processor.index, &processor.sleeper);
     let timers = shared.timers.shard(processor.index);
@@ -387,13 +388,30 @@ fn park(shared: &Shared, processor: &Processor) {
         if processor.sleeper.is_awake() {
             return;
         }
-        let next = timers.next();
+        let next = timers.next().min(trim(processor, fiber));
         let deadline = (next != u64::MAX).then_some(next);
         sys::futex_wait(&processor.sleeper.parked, PARKED, deadline);
         if processor.sleeper.is_awake() {
             return;
         }
     }
+}
+
+/// Gives back what the polls of the last second have committed of the stack, if there were any. Returns when it is due.
+fn trim(processor: &Processor, fiber: &Fiber) -> u64 {
+    let tick = processor.tick.load(Ordering::Relaxed);
+    if processor.trimmed_tick.load(Ordering::Relaxed) == tick {
+        return u64::MAX;
+    }
+    let due = processor.trimmed.load(Ordering::Relaxed) + TRIM_EVERY;
+    let now = sys::now();
+    if due > now {
+        return due;
+    }
+    fiber.trim_own(KEPT_STACK);
+    processor.trimmed.store(now, Ordering::Relaxed);
+    processor.trimmed_tick.store(tick, Ordering::Relaxed);
+    u64::MAX
 }
 
 /// A waker has taken this processor out of `idle` and is about to say so.

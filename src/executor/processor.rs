@@ -80,6 +80,9 @@ pub(crate) struct Processor {
     pub(crate) slices: AtomicU64,
     /// Where stealing starts next.
     pub(crate) next_victim: AtomicU32,
+    /// When the stack of the fiber that parked here was last trimmed, and the tick then.
+    pub(crate) trimmed: AtomicU64,
+    pub(crate) trimmed_tick: AtomicU64,
 }
 
 impl Processor {
@@ -118,6 +121,8 @@ impl Processor {
             steals: AtomicU64::new(0),
             slices: AtomicU64::new(0),
             next_victim: AtomicU32::new(index as u32 + 1),
+            trimmed: AtomicU64::new(0),
+            trimmed_tick: AtomicU64::new(0),
         }
     }
 

@@ -20,9 +20,9 @@ use std::thread;
 pub(super) const BEYOND: usize = 1024;
 
 /// How much of a spare fiber's stack stays committed: what a usual poll needs.
-const KEPT_STACK: usize = 64 * 1024;
+pub(super) const KEPT_STACK: usize = 64 * 1024;
 /// How often spare fibers' stacks are trimmed, in nanoseconds, while they are used.
-const TRIM_EVERY: u64 = 1_000_000_000;
+pub(super) const TRIM_EVERY: u64 = 1_000_000_000;
 
 /// How often lenders are told the process's ids while those change, in nanoseconds; and how long they must have
 /// stayed the same.

@@ -297,6 +297,15 @@ impl Fiber {
         }
     }
 
+    /// The same for the fiber that calls, in a critical section: what lies below its own frames.
+    pub(crate) fn trim_own(&self, keep: usize) {
+        self.committed();
+        // SAFETY: this code runs as the fiber, and nobody else uses its stack; what this call and those that it makes
+        // need is less than what is kept.
+        unsafe { self.map.trim(arch::stack_pointer(), keep) };
+        segment::own(segment::Stack::unmap_spare);
+    }
+
     /// Is it in a critical section? Only the fiber itself asks.
     #[inline]
     pub(crate) fn is_critical(&self) -> bool {
