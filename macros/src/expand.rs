@@ -5,6 +5,7 @@ use proc_macro::{Delimiter, Group, Span, TokenStream, TokenTree};
 use crate::arguments::{self, Arguments};
 use crate::error::Error;
 use crate::function::{Function, Refusal, is_ident, is_punct};
+use crate::list;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Attribute {
@@ -137,7 +138,7 @@ fn runtime(
     let path = arguments
         .path
         .clone()
-        .unwrap_or_else(|| arguments::path(true, &["preemptive"], Span::mixed_site()));
+        .unwrap_or_else(|| list::path(true, &["preemptive"], Span::mixed_site()));
     let body = template(
         r#"
         ATTRIBUTES

@@ -1,9 +1,11 @@
 //! The attributes of the `preemptive` executor. Use them through that crate, which re-exports them.
 
 mod arguments;
+mod checked;
 mod error;
 mod expand;
 mod function;
+mod list;
 mod literal;
 mod time_slice;
 
@@ -176,4 +178,10 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(Attribute::Test, arguments, item)
+}
+
+/// Puts checks into functions.
+#[proc_macro_attribute]
+pub fn checked(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    checked::expand(arguments, item)
 }

@@ -1,6 +1,14 @@
 //! As much of the `preemptive` crate as an expansion calls; it keeps what the builder was told.
 
-pub use preemptive_macros::{main, test};
+pub use preemptive_macros::{checked, main, test};
+
+pub fn safepoint() {}
+
+pub mod __private {
+    pub fn enter<const RED_ZONE: usize, R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
 
 pub mod runtime {
     use std::cell::RefCell;
