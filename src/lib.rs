@@ -28,7 +28,7 @@ mod sys;
 pub use executor::spawn;
 pub use executor::time;
 pub use preempt::morestack::safepoint;
-pub use preemptive_macros::{main, test};
+pub use preemptive_macros::{checked, main, test};
 
 pub mod stack;
 

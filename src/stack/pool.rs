@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 /// Pools; processors share them where there are more.
 const SHARDS: usize = 64;
 /// Segments a pool holds: the high-water mark.
-const SLOTS: usize = 8;
+const SLOTS: usize = 4;
 
 #[repr(align(128))]
 struct Shard([AtomicPtr<Segment>; SLOTS]);
