@@ -388,7 +388,7 @@ fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
         if processor.sleeper.is_awake() {
             return;
         }
-        let next = timers.next().min(trim(processor, fiber));
+        let next = timers.next().min(trim(shared, processor, fiber));
         let deadline = (next != u64::MAX).then_some(next);
         sys::futex_wait(&processor.sleeper.parked, PARKED, deadline);
         if processor.sleeper.is_awake() {
@@ -398,7 +398,7 @@ fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
 }
 
 /// Gives back what the polls of the last second have committed of the stack, if there were any. Returns when it is due.
-fn trim(processor: &Processor, fiber: &Fiber) -> u64 {
+fn trim(shared: &Shared, processor: &Processor, fiber: &Fiber) -> u64 {
     let tick = processor.tick.load(Ordering::Relaxed);
     if processor.trimmed_tick.load(Ordering::Relaxed) == tick {
         return u64::MAX;
@@ -409,6 +409,8 @@ fn trim(processor: &Processor, fiber: &Fiber) -> u64 {
         return due;
     }
     fiber.trim_own(KEPT_STACK);
+    // It does the same for fibers and segments that nobody uses, and sleeps until somebody asks.
+    shared.supply.ask();
     processor.trimmed.store(now, Ordering::Relaxed);
     processor.trimmed_tick.store(tick, Ordering::Relaxed);
     u64::MAX
