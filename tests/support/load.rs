@@ -6,7 +6,7 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, LazyLock, Mutex, Once};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,18 @@ impl<T> Mailbox<T> {
     }
 }
 
+/// What checked code does in its loops, where nothing but that can stop it: with asynchronous preemption off. Elsewhere
+/// hogs are to be stopped at any instruction, not just here.
+#[inline]
+pub(crate) fn check() {
+    static OFF: LazyLock<bool> = LazyLock::new(|| {
+        std::env::var_os("PREEMPTIVE_ASYNC_PREEMPT").is_some_and(|value| value == "off")
+    });
+    if *OFF {
+        preemptive::safepoint();
+    }
+}
+
 /// Spins until `done`, a minute at most: for tasks that are to be preempted meanwhile. Never awaits, and makes no
 /// system call but a clock that is none.
 #[track_caller]
@@ -110,6 +122,7 @@ pub(crate) fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
             start.elapsed() < LONG,
             "in a minute it did not happen that {what}"
         );
+        check();
         std::hint::spin_loop();
     }
 }
@@ -118,6 +131,7 @@ pub(crate) fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
 pub(crate) fn spin_at_most(limit: Duration, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() && start.elapsed() < limit {
+        check();
         for _ in 0..100 {
             std::hint::spin_loop();
         }
@@ -158,6 +172,7 @@ impl Hogs {
                         while !stop.load(Ordering::Relaxed)
                             && length.is_none_or(|length| start.elapsed() < length)
                         {
+                            check();
                             turns = std::hint::black_box(turns + 1);
                         }
                         preemptive::task::yield_now().await;
