@@ -180,7 +180,7 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(Attribute::Test, arguments, item)
 }
 
-/// Puts checks into functions.
+/// Puts a check at the entry of functions and at the head of their loops.
 #[proc_macro_attribute]
 pub fn checked(arguments: TokenStream, item: TokenStream) -> TokenStream {
     checked::expand(arguments, item)

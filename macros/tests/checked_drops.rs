@@ -174,14 +174,14 @@ same! {
         }
     }
 
-    a_self_of_which_a_part_is_used: ["local", "a", "first", "second"] from pair("first", "second").f(Loud("a")), with {
+    a_self_of_which_a_part_is_used: ["temporary", "local", "a", "first", "second"] from pair("first", "second").f(Loud("a")), with {
         trait F {
-            fn f(self, _: Loud) -> usize;
+            fn f(self, _: Loud);
         }
         impl F for Pair {
-            fn f(self, _: Loud) -> usize {
+            fn f(self, _: Loud) {
                 let _local = Loud("local");
-                self.second.0.len()
+                self.second.guard("temporary").len();
             }
         }
     }

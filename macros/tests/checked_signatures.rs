@@ -5,8 +5,7 @@ mod mock;
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::panic::Location;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use preemptive_macros::checked;
@@ -322,95 +321,6 @@ fn line() -> u32 {
 #[test]
 fn the_caller_is_tracked() {
     stayed!(line(), line!());
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Pair {
-    a: Vec<u32>,
-    b: u32,
-}
-
-impl Pair {
-    #[checked(crate = "crate::mock")]
-    fn by_value(self) -> u32 {
-        self.b
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_mutable_value(mut self) -> Self {
-        self.b += 1;
-        self
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_reference(&self) -> &u32 {
-        &self.b
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_named_reference<'a>(&'a self, _other: &str) -> &'a u32 {
-        &self.b
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_mutable_reference(&mut self) -> &mut u32 {
-        self.a.push(1);
-        self.b += 1;
-        &mut self.b
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn two_parts(&mut self) -> (&mut Vec<u32>, &mut u32) {
-        let Self { a, b } = self;
-        (a, b)
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_box(mut self: Box<Self>) -> Box<Self> {
-        self.b += 1;
-        self
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_rc(self: &Rc<Self>) -> Rc<Self> {
-        Rc::clone(self)
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn by_pin(mut self: Pin<&mut Self>) -> u32 {
-        self.b += 1;
-        self.b
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn lists(&self) -> impl Iterator<Item = &u32> {
-        self.a.iter()
-    }
-
-    #[checked(crate = "crate::mock")]
-    fn made() -> Self {
-        Self::default()
-    }
-}
-
-#[test]
-fn receivers() {
-    let pair = Pair { a: vec![1], b: 1 };
-    let more = Pair {
-        b: 2,
-        ..pair.clone()
-    };
-    entered!(pair.clone().by_value(), 1);
-    entered!(pair.clone().by_mutable_value(), more.clone());
-    entered!(pair.by_reference(), &1);
-    entered!(pair.by_named_reference(""), &1);
-    entered!(*pair.clone().by_mutable_reference(), 2);
-    entered!(*pair.clone().two_parts().1, 1);
-    entered!(*Box::new(pair.clone()).by_box(), more);
-    entered!(Rc::new(pair.clone()).by_rc(), Rc::new(pair.clone()));
-    entered!(pin!(pair.clone()).by_pin(), 2);
-    entered!(pair.lists().count(), 1);
-    entered!(Pair::made(), Pair::default());
 }
 
 #[checked(crate = "crate::mock")]

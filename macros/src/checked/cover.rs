@@ -45,7 +45,7 @@ impl<'a> Cover<'a> {
     }
 
     pub(super) fn item_fn(&mut self, function: &mut ItemFn) {
-        self.body(&function.attrs, &mut function.sig, &mut function.block);
+        self.body(&mut function.attrs, &mut function.sig, &mut function.block);
     }
 
     pub(super) fn item_impl(&mut self, block: &mut ItemImpl) {
@@ -60,7 +60,12 @@ impl<'a> Cover<'a> {
         visit_mut::visit_item_mod_mut(self, module);
     }
 
-    fn body(&mut self, attributes: &[Attribute], signature: &mut Signature, block: &mut Block) {
+    fn body(
+        &mut self,
+        attributes: &mut Vec<Attribute>,
+        signature: &mut Signature,
+        block: &mut Block,
+    ) {
         if function::refuse(attributes, signature).is_some() {
             return;
         }
@@ -117,12 +122,12 @@ impl VisitMut for Cover<'_> {
     }
 
     fn visit_impl_item_fn_mut(&mut self, method: &mut ImplItemFn) {
-        self.body(&method.attrs, &mut method.sig, &mut method.block);
+        self.body(&mut method.attrs, &mut method.sig, &mut method.block);
     }
 
     fn visit_trait_item_fn_mut(&mut self, method: &mut TraitItemFn) {
         if let Some(block) = &mut method.default {
-            self.body(&method.attrs, &mut method.sig, block);
+            self.body(&mut method.attrs, &mut method.sig, block);
         }
     }
 

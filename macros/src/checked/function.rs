@@ -33,7 +33,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     Attribute, Block, Expr, FnArg, Meta, Pat, PatIdent, PatType, PathArguments, ReturnType,
-    Signature, Stmt, Type, TypeInfer, TypeParamBound,
+    Signature, Stmt, Type, TypeInfer, TypeParamBound, parse_quote_spanned,
 };
 
 use super::options::{Options, generated};
@@ -76,7 +76,7 @@ pub(super) fn refuse(attributes: &[Attribute], signature: &Signature) -> Option<
 /// Puts the check at the head of `block`, the body of a function.
 pub(super) fn enter(
     options: &Options,
-    attributes: &[Attribute],
+    attributes: &mut Vec<Attribute>,
     signature: &mut Signature,
     block: &mut Block,
 ) {
@@ -86,6 +86,14 @@ pub(super) fn enter(
         return;
     }
     let span = generated(place);
+    // To the lint, what is assigned to a part of `self` is lost with the closure, whatever its destructor reads.
+    if takes_mut_self(signature) {
+        let reason = "`self` is captured, which this lint misreads";
+        attributes.insert(
+            0,
+            parse_quote_spanned!(span=> #[allow(unused_assignments, reason = #reason)]),
+        );
+    }
     let variables: Vec<TokenStream> = signature
         .inputs
         .iter_mut()
@@ -120,6 +128,12 @@ fn stays(attributes: &[Attribute], signature: &Signature) -> bool {
     signature.asyncness.is_some()
         || attributes.iter().any(tracks)
         || returns_closure(&signature.output)
+}
+
+fn takes_mut_self(signature: &Signature) -> bool {
+    signature
+        .receiver()
+        .is_some_and(|receiver| receiver.mutability.is_some())
 }
 
 /// Whether this is the attribute `name`, also as `unsafe(name)` or under a condition.
