@@ -181,6 +181,156 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Puts a check at the entry of functions and at the head of their loops.
+///
+/// A check is a load and a comparison. It finds out whether somebody waits for the processor, as
+/// `preemptive::safepoint()` does. At an entry it also finds out whether the stack has less than the
+/// *red zone* left; if so, the function's body runs on a new segment of stack, which goes when the
+/// function returns. So recursion is bounded by memory, not by the size of a stack.
+///
+/// ```
+/// #[preemptive::checked]
+/// fn depth(n: u64) -> u64 {
+///     if n == 0 { 0 } else { 1 + depth(n - 1) }
+/// }
+///
+/// assert_eq!(depth(1_000), 1_000);
+/// ```
+///
+/// Preemption needs no checks. They are for deep recursion, and for giving way where it is cheap: a
+/// function call rather than a signal.
+///
+/// # Where
+///
+/// | on | is checked |
+/// |---|---|
+/// | a function or method | its entry and its loops, those in its closures and `async` blocks included; no items in its body |
+/// | an `impl` block | all its functions, and the items in their bodies |
+/// | a trait | its methods that have a default body, likewise |
+/// | a module in braces | all its functions, wherever they are in it |
+///
+/// Loops are `for`, `while`, `while let` and `loop`. An item inside that has a `checked` of its own
+/// is checked as that one says, with its arguments alone. It is known by its name: write `checked`,
+/// behind whatever path.
+///
+/// ```
+/// #[preemptive::checked(red_zone = "128KiB")]
+/// mod parser {
+///     pub enum Tree {
+///         Leaf(u64),
+///         Node(Vec<Tree>),
+///     }
+///
+///     impl Tree {
+///         pub fn sum(&self) -> u64 {
+///             match self {
+///                 Self::Leaf(value) => *value,
+///                 Self::Node(children) => children.iter().map(Self::sum).sum(),
+///             }
+///         }
+///
+///         // Called often, and calls nothing: the check would be most of it.
+///         #[preemptive::checked(loops = false)]
+///         pub fn xor(values: &[u64]) -> u64 {
+///             let mut result = 0;
+///             for value in values {
+///                 result ^= value;
+///             }
+///             result
+///         }
+///     }
+/// }
+///
+/// use parser::Tree;
+///
+/// let tree = Tree::Node(vec![Tree::Leaf(1), Tree::Node(vec![Tree::Leaf(2)])]);
+/// assert_eq!(tree.sum(), 3);
+/// assert_eq!(Tree::xor(&[1, 2]), 3);
+/// ```
+///
+/// # Arguments
+///
+/// Each is written `name = value`, in any order.
+///
+/// | name | value | meaning | when absent |
+/// |---|---|---|---|
+/// | `loops` | `true` or `false` | whether loops are checked | `true` |
+/// | `red_zone` | a string: a whole number, then `B`, `KiB` or `MiB`; from `"1KiB"` to `"1024MiB"` | how much stack a body has at least: what it needs for itself, and for all that it calls up to the next checked function | the runtime's choice |
+/// | `crate` | a string: a path | where the `preemptive` crate is | `::preemptive` |
+///
+/// # What stays where it is
+///
+/// These bodies do not move to another stack; their entries only find out whether to give way:
+///
+/// - those of `async fn`s, which cannot move at an `.await`;
+/// - those of functions with `#[track_caller]`, whose location would be lost. A method that inherits
+///   that attribute from its trait's declaration reports a place in itself: give it one of its own;
+/// - those of functions that return `impl Fn(…)`, or the like, or `impl Future`: closures and
+///   `async` blocks take their types from there. Where a trait of your own stands for such a bound,
+///   the compiler may ask you for the types of a closure's parameters.
+///
+/// # What has no check
+///
+/// - What macros write: the tokens of `vec![…]`, `println!(…)` or your own `macro_rules!` are not
+///   parsed, so loops in them are not seen. The item that the attribute is on may come from a macro.
+/// - What the compiler runs: constants, array lengths, `const` blocks.
+/// - In an `impl` block or a module: `const fn`s, naked functions, and functions with a variable
+///   number of arguments. They are left as they are. (Alone they are errors, see below.)
+///
+/// # What else changes
+///
+/// - A body is a closure. Backtraces have a frame `name::{{closure}}` above that of `name`, and some
+///   of the compiler's messages say "closure" for "function".
+/// - Parameters are moved into it, so large ones are better passed by reference. They are dropped
+///   when, and in the order in which, a function drops them.
+/// - A method with `mut self` has no `unused_assignments` warnings.
+///
+/// # Errors
+///
+/// A wrong use is a compile error at the token that is wrong.
+///
+/// A `const fn` may run in the compiler, where a check cannot:
+///
+/// ```compile_fail
+/// #[preemptive::checked]
+/// const fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+/// ```
+///
+/// Only code can be checked:
+///
+/// ```compile_fail
+/// #[preemptive::checked]
+/// struct Number(u32);
+/// ```
+///
+/// A method needs a body:
+///
+/// ```compile_fail
+/// trait Number {
+///     #[preemptive::checked]
+///     fn get(&self) -> u32;
+/// }
+/// ```
+///
+/// An argument is unknown, there twice, without a value, of the wrong kind, or out of range:
+///
+/// ```compile_fail
+/// #[preemptive::checked(stack = "64KiB")]
+/// fn f() {}
+/// ```
+///
+/// ```compile_fail
+/// #[preemptive::checked(red_zone = "0KiB")]
+/// fn f() {}
+/// ```
+///
+/// # Source
+///
+/// Go's compiler begins nearly every function with such a check, one comparison for both purposes.
+/// Its check in loops was an experiment, until signals took its place. Running on a new segment,
+/// rather than on a larger copy of the stack, is what Go did before, and what the `stacker` crate
+/// does where it is called.
 #[proc_macro_attribute]
 pub fn checked(arguments: TokenStream, item: TokenStream) -> TokenStream {
     checked::expand(arguments, item)
