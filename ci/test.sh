@@ -23,4 +23,7 @@ bounded() {
 
 bounded cargo test --workspace --no-fail-fast
 bounded cargo test --release --no-fail-fast --test '*'
+# Once more without signals: hogs check then (tests/support/load.rs).
+PREEMPTIVE_ASYNC_PREEMPT=off bounded cargo test --release --no-fail-fast \
+    --test blocked --test cancel --test checked --test drops --test scheduling --test timers
 exit "$failed"
