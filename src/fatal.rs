@@ -4,20 +4,33 @@
 
 use crate::sys;
 
-/// A message put together on the stack, of at most 512 bytes; what does not fit is cut off.
+/// A message put together on the stack, of at most `SIZE` bytes; what does not fit is cut off.
 #[derive(Debug)]
-pub(crate) struct Message {
-    text: [u8; 512],
+pub(crate) struct Message<const SIZE: usize> {
+    text: [u8; SIZE],
     len: usize,
 }
 
-impl Message {
+impl<const SIZE: usize> Message<SIZE> {
     /// An empty message.
     pub(crate) const fn new() -> Self {
         Message {
-            text: [0; 512],
+            text: [0; SIZE],
             len: 0,
         }
+    }
+
+    /// Adds bytes, as many as there is room for.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let room = self.text.len() - self.len;
+        let taken = bytes.len().min(room);
+        self.text[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+    }
+
+    /// Makes it empty again.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
     }
 
     /// What has been written so far.
@@ -26,12 +39,9 @@ impl Message {
     }
 }
 
-impl std::fmt::Write for Message {
+impl<const SIZE: usize> std::fmt::Write for Message<SIZE> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self.text.len() - self.len;
-        let taken = text.len().min(room);
-        self.text[self.len..self.len + taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.len += taken;
+        self.push(text.as_bytes());
         Ok(())
     }
 }
@@ -39,7 +49,7 @@ impl std::fmt::Write for Message {
 /// Writes `preemptive: fatal: …` to standard error with a bare `write(2)` and aborts.
 #[cold]
 pub(crate) fn die(arguments: std::fmt::Arguments<'_>) -> ! {
-    let mut message = Message::new();
+    let mut message = Message::<512>::new();
     // Formatting integers and strings neither allocates nor fails here: see `Message::write_str`.
     let _ = std::fmt::write(
         &mut message,

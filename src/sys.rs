@@ -261,6 +261,47 @@ pub(crate) fn tgsigqueue(thread: i32, signal: i32, value: usize) -> Result<(), E
     .map(drop)
 }
 
+/// Sends the calling kernel thread a signal again, as the kernel described it to a handler.
+///
+/// # Safety
+///
+/// `info` is the second argument of a running signal handler.
+pub(crate) unsafe fn raise_again(signal: i32, info: *mut libc::siginfo_t) {
+    let _ = call(
+        libc::SYS_rt_tgsigqueueinfo,
+        [
+            getpid() as usize,
+            gettid() as usize,
+            signal as usize,
+            info as usize,
+            0,
+            0,
+        ],
+    );
+}
+
+/// Opens a file to be read with [`read`]. `path` ends with a zero.
+pub(crate) fn open(path: &[u8]) -> Result<usize, Errno> {
+    debug_assert_eq!(path.last(), Some(&0));
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    let directory = libc::AT_FDCWD as usize;
+    call(
+        libc::SYS_openat,
+        [directory, path.as_ptr() as usize, flags, 0, 0, 0],
+    )
+}
+
+/// Reads what comes next from a file into `buffer`: how many bytes; 0 at its end, or where it cannot be read.
+pub(crate) fn read(file: usize, buffer: &mut [u8]) -> usize {
+    let address = buffer.as_mut_ptr() as usize;
+    call(libc::SYS_read, [file, address, buffer.len(), 0, 0, 0]).unwrap_or(0)
+}
+
+/// Closes what [`open`] has opened.
+pub(crate) fn close(file: usize) {
+    let _ = call(libc::SYS_close, [file, 0, 0, 0, 0, 0]);
+}
+
 /// A POSIX timer of the kernel, aimed at one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timer(i32);
@@ -569,30 +610,15 @@ pub(crate) enum ThreadState {
 
 /// Reads `/proc/self/task/TID/stat`. Allocates nothing.
 pub(crate) fn thread_state(thread: i32) -> ThreadState {
-    let mut path = crate::fatal::Message::new();
+    let mut path = crate::fatal::Message::<64>::new();
     let _ = std::fmt::write(&mut path, format_args!("/proc/self/task/{thread}/stat\0"));
-    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
-    let opened = call(
-        libc::SYS_openat,
-        [
-            libc::AT_FDCWD as usize,
-            path.bytes().as_ptr() as usize,
-            flags,
-            0,
-            0,
-            0,
-        ],
-    );
-    let Ok(file) = opened else {
+    let Ok(file) = open(path.bytes()) else {
         return ThreadState::Unknown;
     };
     let mut text = [0_u8; 128];
-    let read = call(
-        libc::SYS_read,
-        [file, text.as_mut_ptr() as usize, text.len(), 0, 0, 0],
-    );
-    let _ = call(libc::SYS_close, [file, 0, 0, 0, 0, 0]);
-    let text = &text[..read.unwrap_or(0)];
+    let length = read(file, &mut text);
+    close(file);
+    let text = &text[..length];
     // The name, in parentheses, may itself hold any; the state is the word after the last one.
     let state = text
         .iter()

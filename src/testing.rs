@@ -4,9 +4,11 @@ pub use crate::executor::probe::{give_way, make_fibers, signal_this_worker};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// May the calling code allocate (rule R1)? False in critical sections, on system stacks and in the preemption
-/// signal's handler.
+/// signal's handler. Where the process is about to end with a report it is true everywhere: that is written under a time
+/// limit.
 pub fn may_allocate() -> bool {
-    !crate::executor::on_system_stack() && crate::preempt::may_allocate()
+    let is_critical = crate::executor::on_system_stack() || !crate::preempt::may_allocate();
+    !is_critical || crate::preempt::overflow::is_dying()
 }
 
 /// The system's allocator, which aborts where [`may_allocate`] says no. A test program that installs it with

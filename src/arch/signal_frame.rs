@@ -52,6 +52,11 @@ impl<'a> SignalFrame<'a> {
         unsafe { (&raw const self.0.uc_sigmask).cast::<u64>().read() }
     }
 
+    /// The lowest address of the signal stack that is installed: where the handler itself may run out of stack.
+    pub(crate) fn signal_stack_low(&self) -> usize {
+        self.0.uc_stack.ss_sp as usize
+    }
+
     /// Did the interrupted code run on a signal stack, that is, in another handler?
     pub(crate) fn on_signal_stack(&self) -> bool {
         let SignalStack {

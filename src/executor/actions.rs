@@ -3,8 +3,10 @@
 //! All but `suspend` run in the handler: they take no lock that interrupted code can hold, allocate nothing, and
 //! touch a processor's atomics only.
 
+use super::overflow;
 use super::processor::Processor;
 use super::worker::{Worker, preempted};
+use crate::fatal::fatal;
 use crate::preempt::{Actions, Critical, How, Target, Verdict, safepoint};
 use crate::primitives::atomic::Ordering;
 use crate::stack::Fiber;
@@ -103,6 +105,13 @@ impl Actions for WorkerActions {
 
     fn ids_changed(&self, target: &Target) {
         worker_of(target).shared().supply.ask();
+    }
+
+    fn abandon(&self, fiber: &'static Fiber) -> ! {
+        if let Some(target) = safepoint::worker_of(fiber) {
+            worker_of(target).mcall(fiber, overflow::abandoned);
+        }
+        fatal!("a fiber whose stack had overflowed was resumed");
     }
 
     fn suspend(&self, fiber: &'static Fiber, how: How) {

@@ -1,6 +1,7 @@
 //! Building a runtime: every option, what it costs, and what it must not be.
 
 use super::environment;
+use super::overflow::OnStackOverflow;
 use super::runtime::Runtime;
 use super::shared::Shared;
 use super::shutdown;
@@ -45,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) poll_times: bool,
     pub(crate) async_preempt: bool,
     pub(crate) stack_size: usize,
+    pub(crate) on_overflow: OnStackOverflow,
     pub(crate) max_blocking_threads: usize,
     pub(crate) thread_keep_alive: Duration,
     thread_name: String,
@@ -141,6 +143,7 @@ impl Builder {
                 poll_times: false,
                 async_preempt: true,
                 stack_size: DEFAULT_STACK,
+                on_overflow: OnStackOverflow::Abort,
                 max_blocking_threads: 512,
                 thread_keep_alive: Duration::from_secs(10),
                 thread_name: "preemptive-worker".to_owned(),
@@ -293,9 +296,18 @@ impl Builder {
 
     /// Bytes reserved for the stack of each poll in progress; at least 64 KiB, default 2 MiB.
     ///
-    /// Reserved is not used: the kernel commits pages when they are first touched. Idle tasks have no stack.
+    /// Reserved is not used: the kernel commits pages when they are first touched. Idle tasks have no stack. What happens to a
+    /// task that needs more: see [`on_stack_overflow`](Self::on_stack_overflow).
     pub fn thread_stack_size(&mut self, bytes: usize) -> &mut Self {
         self.config.stack_size = bytes;
+        self
+    }
+
+    /// What becomes of the process when a task overflows its stack. Default: it aborts, with a report on standard error.
+    ///
+    /// [`OnStackOverflow::FailTask`] has an example, and what it costs.
+    pub fn on_stack_overflow(&mut self, choice: OnStackOverflow) -> &mut Self {
+        self.config.on_overflow = choice;
         self
     }
 

@@ -9,6 +9,7 @@
 
 use super::context;
 use super::home::{self, AtTop, Drive};
+use super::overflow;
 use super::processor::Processor;
 use super::shared::Shared;
 use super::sleep::PARKED;
@@ -20,7 +21,7 @@ use crate::fatal::fatal;
 use crate::preempt::{safepoint, signal};
 use crate::primitives::Arc;
 use crate::primitives::atomic::{Ordering, compiler_fence};
-use crate::stack::{Fiber, Life};
+use crate::stack::{Fate, Fiber, Life};
 use crate::sys;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,6 +61,10 @@ impl Life for FiberLife {
 
     fn run(&self, fiber: &'static Fiber) {
         run(fiber, None);
+    }
+
+    fn fate(&self, fiber: &'static Fiber) -> Fate {
+        overflow::fate(&shared_of(fiber), fiber)
     }
 
     fn stop(&self, fiber: &'static Fiber) {
@@ -170,6 +175,8 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                         shared.rearm(processor, false);
                     }
                 }
+                let location = std::ptr::from_ref(task.location()).cast_mut();
+                fiber.location.store(location, Ordering::Relaxed);
                 fiber.task.store(task.id().get(), Ordering::Relaxed);
                 match shared.poll_times.get(processor.index) {
                     None => preemptible(fiber, || task.run()),

@@ -24,6 +24,7 @@ pub(crate) struct Counters {
     pub(crate) migrations: AtomicU64,
     pub(crate) wakeups: AtomicU64,
     pub(crate) wakes: AtomicU64,
+    pub(crate) overflows: AtomicU64,
 }
 
 impl Counters {
@@ -70,6 +71,7 @@ impl fmt::Debug for RuntimeMetrics {
             .field("hand_overs", &self.hand_overs())
             .field("taken", &self.hand_overs_without_signal())
             .field("given_back", &self.given_back())
+            .field("stack_overflows", &self.stack_overflows())
             .field("fibers", &self.fibers())
             .field("spare_fibers", &self.spare_fibers())
             .field("worker_threads", &self.worker_threads())
@@ -337,6 +339,12 @@ impl RuntimeMetrics {
         self.shared.counters.given_back.load(Ordering::Relaxed)
     }
 
+    /// Tasks that have overflowed their stacks, where the runtime goes on after that
+    /// ([`Builder::on_stack_overflow`](super::Builder::on_stack_overflow)). Each has left a stack and a thread behind.
+    pub fn stack_overflows(&self) -> u64 {
+        self.shared.counters.overflows.load(Ordering::Relaxed)
+    }
+
     /// Time slices that preempted polls have used up, the shorter turn that most of them have first included.
     pub fn slices_used_up(&self) -> u64 {
         self.shared
@@ -361,7 +369,7 @@ impl RuntimeMetrics {
         signal::chained()
     }
 
-    /// Fibers: stacks with a thread identity. Every poll in progress has one.
+    /// Fibers: stacks with a thread identity. Every poll in progress has one. Those whose stack has overflowed do not count.
     pub fn fibers(&self) -> usize {
         self.shared.supply.fiber_count.load(Ordering::Relaxed)
     }

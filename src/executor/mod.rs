@@ -15,6 +15,7 @@
 //! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
 //! - `shared`: the decisions that need everything;
 //! - `sleep`: why no wake-up is lost; `slice`, `press`: who may run for how long;
+//! - `overflow`: tasks whose stack has ended;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
 mod actions;
@@ -30,6 +31,7 @@ mod histogram;
 mod home;
 mod metrics;
 mod monitor;
+mod overflow;
 mod press;
 pub(crate) mod probe;
 mod processor;
@@ -42,12 +44,15 @@ mod slice;
 mod spawn;
 mod supply;
 pub(crate) mod task;
+mod task_builder;
 pub mod time;
 mod timer;
 mod worker;
 
 pub use builder::Builder;
 pub use metrics::RuntimeMetrics;
+pub use overflow::OnStackOverflow;
 pub use spawn::{spawn, spawn_blocking, yield_now};
 
+pub use task_builder::Builder as TaskBuilder;
 pub(crate) use worker::on_system_stack;

@@ -160,9 +160,23 @@ impl Shared {
                     .and_then(|processor| processor.queue.pop().or_else(|| processor.slot.take()))
                     .or_else(|| self.global.pop_many(0, |_| {}))
             };
-            // Dropped outside of the critical section: it may free.
+            // Given up outside of the critical section: it may free.
             match task {
-                Some(task) => drop(task),
+                Some(task) => task.give_up(),
+                None => return,
+            }
+        }
+    }
+
+    /// Gives up what is left in the queue that all share.
+    fn give_up_tasks(&self) {
+        loop {
+            let task = {
+                let _critical = Critical::enter();
+                self.global.pop_many(0, |_| {})
+            };
+            match task {
+                Some(task) => task.give_up(),
                 None => return,
             }
         }
@@ -250,7 +264,11 @@ pub(crate) fn run(
 /// Step 4 of the module's head. Returns whose polls had not ended by `deadline`, as [`run`] does.
 fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> Vec<u64> {
     let shutdown = &shared.shutdown;
-    let fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
+    let mut fibers: Vec<&'static Fiber> = shared.supply.take_fibers();
+    // Those whose stacks have overflowed stay as they are, and so do their lenders. One may have been the last to go, with
+    // nobody left to say so.
+    fibers.retain(|fiber| fiber.lost_task().is_null());
+    shared.give_up_tasks();
     fibers.iter().for_each(|fiber| fiber.end_at_top());
     // Those that were given back earlier come to the top one by one.
     let all_ended = || {

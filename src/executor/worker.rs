@@ -137,7 +137,7 @@ impl Worker {
     /// # Safety
     ///
     /// `argument` came from [`argument`](Self::argument).
-    unsafe fn of<'a>(argument: *mut ()) -> &'a Worker {
+    pub(super) unsafe fn of<'a>(argument: *mut ()) -> &'a Worker {
         // SAFETY: workers are freed after their threads have ended, and this runs on the worker's thread.
         unsafe { &*argument.cast::<Worker>() }
     }
@@ -168,7 +168,7 @@ impl Worker {
     }
 
     /// The fiber that has just been suspended; from here on the worker has none.
-    fn detach(&self) -> &'static Fiber {
+    pub(super) fn detach(&self) -> &'static Fiber {
         let Some(fiber) = self.target.fiber() else {
             fatal!(
                 "worker {} came to its system stack without a fiber",
@@ -187,7 +187,7 @@ impl Worker {
     }
 
     /// Installs the worker's own signal stack; what the fiber had installed stays with the fiber.
-    fn keep_signal_stack(&self, fiber: &Fiber) {
+    pub(super) fn keep_signal_stack(&self, fiber: &Fiber) {
         self.install(&self.target.signal_stack, Some(fiber));
     }
 
@@ -272,7 +272,7 @@ impl Worker {
     }
 
     /// A processor and no fiber: finds one. Does not return.
-    fn dispatch(&self, processor: &Processor) -> ! {
+    pub(super) fn dispatch(&self, processor: &Processor) -> ! {
         let shared = self.shared();
         loop {
             let tasks = shared.interactive_waits(processor);
@@ -298,7 +298,7 @@ impl Worker {
     }
 
     /// No fiber and no processor: waits for one. Does not return.
-    fn spare(&self) -> ! {
+    pub(super) fn spare(&self) -> ! {
         let shared = self.shared();
         loop {
             if let Some(processor) = self.processor() {

@@ -35,6 +35,7 @@
 
 mod critical;
 pub(crate) mod morestack;
+pub(crate) mod overflow;
 pub(crate) mod safepoint;
 pub(crate) mod setxid;
 pub(crate) mod signal;

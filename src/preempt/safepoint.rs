@@ -5,6 +5,7 @@
 
 use super::target::{How, Target};
 use crate::arch;
+use crate::fatal::fatal;
 use crate::primitives::atomic::{Ordering, compiler_fence};
 use crate::stack::Fiber;
 use crate::sys;
@@ -32,6 +33,15 @@ pub(super) fn suspend(fiber: &'static Fiber, how: How) {
     // Given back, the fiber is an ordinary thread: the kernel preempts those.
     if let Some(target) = worker_of(fiber) {
         target.actions.suspend(fiber, how);
+    }
+}
+
+/// Leaves a fiber whose stack has overflowed. It is never resumed.
+#[cold]
+pub(super) fn abandon(fiber: &'static Fiber) -> ! {
+    match worker_of(fiber) {
+        Some(target) => target.actions.abandon(fiber),
+        None => fatal!("a fiber that no worker runs was to be left for good"),
     }
 }
 

@@ -27,6 +27,7 @@
 //! arguments. One installed after us replaces ours: then the monitor takes processors from outside, and
 //! CAVEATS says so.
 
+use super::overflow;
 use super::target::{How, Refusal, Target, Verdict, by_thread, by_value, is_tagged};
 use crate::arch::{self, SignalFrame};
 use crate::fatal::fatal;
@@ -37,7 +38,7 @@ use crate::sys::{self, KernelSigaction};
 use std::io;
 use std::ptr::null_mut;
 
-const SA_RESTORER: u64 = 0x0400_0000;
+pub(super) const SA_RESTORER: u64 = 0x0400_0000;
 
 /// Highest signal number of the kernel.
 const SIGNALS: usize = 64;
@@ -89,6 +90,7 @@ pub(crate) fn install(signal: i32) -> io::Result<()> {
                 "cannot register a fork hook: out of memory",
             ));
         }
+        overflow::install()?;
         *once = true;
     }
     install_handler(signal)
@@ -195,6 +197,11 @@ impl Sender {
 }
 
 extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    if signal == overflow::SIGNAL {
+        // SAFETY: these are a running handler's own arguments.
+        unsafe { overflow::handle(info, context) };
+        return;
+    }
     if is_forked() {
         return;
     }
@@ -319,6 +326,9 @@ extern "sysv64" fn on_preempt() {
     let Some(fiber) = (unsafe { stack::current().as_ref() }) else {
         fatal!("a preemption was injected into a thread that is no fiber")
     };
+    if !fiber.lost_task().is_null() {
+        super::safepoint::abandon(fiber);
+    }
     super::safepoint::suspend(fiber, How::Asynchronous);
 }
 
@@ -333,17 +343,31 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) 
     match previous.handler {
         libc::SIG_IGN => {}
         libc::SIG_DFL => default_action(signal),
-        handler if previous.flags & libc::SA_SIGINFO as u64 != 0 => {
-            // SAFETY: the application installed this address as a handler with three arguments.
-            let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
-                unsafe { std::mem::transmute(handler) };
-            handler(signal, info, context);
-        }
-        handler => {
-            // SAFETY: the application installed this address as a handler with one argument.
-            let handler: extern "C" fn(i32) = unsafe { std::mem::transmute(handler) };
-            handler(signal);
-        }
+        // SAFETY: these are a running handler's own arguments.
+        _ => unsafe { call(previous, signal, info, context) },
+    }
+}
+
+/// Calls a handler of the application's.
+///
+/// # Safety
+///
+/// `handler` is a function, and the rest are the arguments of a running handler.
+pub(super) unsafe fn call(
+    action: &KernelSigaction,
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    if action.flags & libc::SA_SIGINFO as u64 != 0 {
+        // SAFETY: the application installed this address as a handler with three arguments.
+        let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
+            unsafe { std::mem::transmute(action.handler) };
+        handler(signal, info, context);
+    } else {
+        // SAFETY: the application installed this address as a handler with one argument.
+        let handler: extern "C" fn(i32) = unsafe { std::mem::transmute(action.handler) };
+        handler(signal);
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) trait Actions: Sync + std::fmt::Debug {
     fn watch(&self, target: &Target);
     /// An id of the process was changed (rule R9). In a handler.
     fn ids_changed(&self, target: &Target);
+    /// Leave the fiber, whose stack has overflowed and whose `critical` is 1, for good.
+    fn abandon(&self, fiber: &'static Fiber) -> !;
     /// Give way: suspend the current fiber, whose `critical` is 1, and return when it is resumed.
     fn suspend(&self, fiber: &'static Fiber, how: How);
 }

@@ -22,7 +22,7 @@
 //! 5. A suspended fiber has `critical >= 1`.
 
 use super::guard::Guard;
-use super::map::{Map, RED_ZONE, Region};
+use super::map::{GuardPage, Map, RED_ZONE, Region};
 use super::segment;
 use crate::arch::{self, Gate, Saved, UNSET};
 use crate::primitives::RawLock;
@@ -31,6 +31,7 @@ use crate::primitives::atomic::{
 };
 use crate::sys::{Credentials, SignalStack};
 use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
 
 /// The guard word of fibers that no thread lends itself to.
 static NOBODYS: Guard = Guard {
@@ -82,6 +83,10 @@ pub(crate) struct Fiber {
     pub(crate) in_handler: AtomicBool,
     /// Whose poll it is in the middle of, as the executor numbers them; 0: nobody's. For reports.
     pub(crate) task: AtomicU64,
+    /// Where that task was spawned; means something only while there is one. For reports.
+    pub(crate) location: AtomicPtr<Location<'static>>,
+    /// What it is called; null: nothing. For reports.
+    pub(crate) name: AtomicPtr<Box<str>>,
     /// How often the fiber was preempted since it was last at the top of its loop.
     pub(crate) preemptions: AtomicU32,
     /// What is left of its slice or turn, in nanoseconds, where it made room for a task or a timer; 0: it begins a new slice.
@@ -90,6 +95,8 @@ pub(crate) struct Fiber {
     pub(crate) is_young: AtomicBool,
     /// It wakes tasks between two polls: its loop is about to take them.
     pub(crate) is_between_polls: AtomicBool,
+    /// Once its stack has overflowed: the task that was lost with it. The fiber is never resumed.
+    lost: AtomicPtr<()>,
     /// It has announced itself for the first time.
     pub(crate) is_announced: AtomicBool,
     /// It has been given back to end: its lender has nothing to do but that.
@@ -163,10 +170,13 @@ impl Fiber {
             owner,
             in_handler: AtomicBool::new(false),
             task: AtomicU64::new(0),
+            location: AtomicPtr::new(std::ptr::null_mut()),
+            name: AtomicPtr::new(std::ptr::null_mut()),
             preemptions: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
             is_young: AtomicBool::new(false),
             is_between_polls: AtomicBool::new(false),
+            lost: AtomicPtr::new(std::ptr::null_mut()),
             is_announced: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
@@ -374,8 +384,31 @@ impl Fiber {
                 && !self.in_handler.load(Ordering::Relaxed))
     }
 
+    /// Which guard page of this fiber's an address lies in: what a fault there means. In a handler.
+    pub(crate) fn guard_hit(&self, address: usize) -> Option<GuardPage> {
+        let on_segment =
+            || segment::own(|stack| stack.is_guard(address)).then_some(GuardPage::Segment);
+        self.map.guard_at(address).or_else(on_segment)
+    }
+
+    /// How many bytes its own stack holds; 0 where that is the stack of a thread that we have not made.
+    pub(crate) fn stack_limit(&self) -> usize {
+        self.map.stack.size()
+    }
+
+    /// The fiber's stack has overflowed in the middle of `task`'s poll. In the handler that found it.
+    pub(crate) fn lose(&self, task: *mut ()) {
+        self.lost.store(task, Ordering::SeqCst);
+    }
+
+    /// The task that was lost with this fiber; null: it was not.
+    #[inline]
+    pub(crate) fn lost_task(&self) -> *mut () {
+        self.lost.load(Ordering::SeqCst)
+    }
+
     /// Is this the lender, outside the fiber's loop: an ordinary thread?
-    fn is_starting_or_ending(&self) -> bool {
+    pub(crate) fn is_starting_or_ending(&self) -> bool {
         self.lender.outside.load(Ordering::Relaxed)
     }
 

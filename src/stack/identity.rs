@@ -62,11 +62,32 @@ pub(crate) trait Life: Sync + std::fmt::Debug {
     fn lent(&self, fiber: &'static Fiber);
     /// As the fiber, in a critical section: its loop. Returns on the lender, when it is to end.
     fn run(&self, fiber: &'static Fiber);
+    /// In a handler, under the fiber's identity: what is to become of a poll that has overflowed its stack?
+    fn fate(&self, fiber: &'static Fiber) -> Fate;
     /// On the lender, as an ordinary thread, before its thread-local destructors run.
     fn stop(&self, fiber: &'static Fiber);
 }
 
+/// What becomes of a poll that has overflowed its stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// The process ends, as it should.
+    Aborts,
+    /// The process ends, though the task alone was to, for this reason.
+    Cannot(&'static str),
+    /// The task ends, alone: what [`Fiber::lose`] wants.
+    Fails(*mut ()),
+}
+
 impl Fiber {
+    /// What is to become of the poll in progress, which has overflowed its stack. In a handler.
+    pub(crate) fn fate(&'static self) -> Fate {
+        match self.is_starting_or_ending() {
+            true => Fate::Aborts,
+            false => self.lender.life.fate(self),
+        }
+    }
+
     /// Makes a fiber and its lender. The fiber is announced through `life.lent`.
     ///
     /// Called by the supplier only: it allocates, and may wait for malloc's lock.

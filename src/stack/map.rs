@@ -50,6 +50,21 @@ impl Region {
     }
 }
 
+/// Below which stack a guard page lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GuardPage {
+    /// The fiber's own.
+    Stack,
+    /// Where an interrupted poll is saved.
+    Preempt,
+    /// Where the lender waits; a home fiber's system stack.
+    Park,
+    /// Where handlers run.
+    Signal,
+    /// A segment on which the fiber's stack goes on.
+    Segment,
+}
+
 /// The four stacks of a fiber. Unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct Map {
@@ -95,6 +110,23 @@ impl Map {
             park,
             signal,
         })
+    }
+
+    /// Which stack's guard page this address lies in.
+    pub(super) fn guard_at(&self, address: usize) -> Option<GuardPage> {
+        let stacks = [
+            (GuardPage::Stack, self.stack),
+            (GuardPage::Preempt, self.preempt),
+            (GuardPage::Park, self.park),
+            (GuardPage::Signal, self.signal),
+        ];
+        // A stack of which nothing is known has no guard page that we know of.
+        let hit = |region: &Region| {
+            region.low != UNKNOWN.low && (region.low - PAGE..region.low).contains(&address)
+        };
+        stacks
+            .into_iter()
+            .find_map(|(guard, region)| hit(&region).then_some(guard))
     }
 
     /// Was it made by [`for_home`](Self::for_home)?
@@ -181,7 +213,7 @@ pub(super) fn thread_stack() -> Option<Region> {
 }
 
 /// The bytes below a stack pointer that leaf functions may use without moving it.
-pub(super) const RED_ZONE: usize = 128;
+pub(crate) const RED_ZONE: usize = 128;
 
 impl Drop for Map {
     fn drop(&mut self) {
@@ -233,6 +265,26 @@ mod tests {
         }
         assert!(map.signal.high < map.park.low && map.park.high < map.preempt.low);
         assert!(map.preempt.high < map.stack.low);
+    }
+
+    #[test]
+    fn each_stack_has_a_guard_page_of_its_own() {
+        let map = Map::new(100_000).expect("reserve");
+        let stacks = [
+            (GuardPage::Signal, map.signal),
+            (GuardPage::Park, map.park),
+            (GuardPage::Preempt, map.preempt),
+            (GuardPage::Stack, map.stack),
+        ];
+        for (guard, region) in stacks {
+            assert_eq!(map.guard_at(region.low), None);
+            assert_eq!(map.guard_at(region.low - 1), Some(guard));
+            assert_eq!(map.guard_at(region.low - PAGE), Some(guard));
+            assert_ne!(map.guard_at(region.low - PAGE - 1), Some(guard));
+        }
+        let home = Map::for_home().expect("reserve");
+        assert_eq!(home.guard_at(0), None);
+        assert_eq!(home.guard_at(home.park.low - 1), Some(GuardPage::Park));
     }
 
     #[test]

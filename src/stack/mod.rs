@@ -29,8 +29,9 @@ mod segment;
 
 pub(crate) use fiber::{Fiber, current};
 pub(crate) use guard::RED_ZONE;
-pub(crate) use identity::{Life, note_setxid, publish_ids, setxid_count};
-pub(crate) use map::signal_size;
+pub(crate) use identity::{Fate, Life, note_setxid, publish_ids, setxid_count};
+pub(crate) use map::{GuardPage, RED_ZONE as ABI_RED_ZONE, signal_size};
+
 pub(crate) use pool::trim as trim_pool;
 pub(crate) use queue::FiberQueue;
 pub(crate) use segment::{SEGMENT, mapped, on_new_segment, own};

@@ -176,6 +176,12 @@ impl Stack {
             .then(|| sp - self.low.get())
     }
 
+    /// Is this address in the guard page below the current segment?
+    pub(super) fn is_guard(&self, address: usize) -> bool {
+        let low = self.low.get();
+        (low.saturating_sub(sys::PAGE)..low).contains(&address)
+    }
+
     /// Bytes at the end of the current segment that the check keeps free.
     pub(crate) fn red_zone(&self) -> usize {
         RED_ZONE.min(self.region().size() / 4)

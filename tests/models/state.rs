@@ -309,3 +309,46 @@ fn a_reference_that_was_not_counted_would_free_it_early() {
         task.assert_is_over();
     });
 }
+
+/// Invariant 7: a poll is lost while others wake, abort and join the task, and the runtime ends.
+fn loses_its_poll() {
+    let task = Task::new(1);
+    task.retain();
+    let join = Join(Arc::clone(&task));
+    task.begin_and_lose();
+    let finisher = beside(&task, |task| task.run());
+    let other = beside(&task, |task| {
+        task.abort();
+        task.wake();
+        task.shut_down();
+    });
+    assert_eq!(join.wait(&signal()), Output::Lost);
+    drop(join);
+    finisher.join().unwrap();
+    other.join().unwrap();
+    task.assert_is_lost();
+}
+
+#[test]
+fn a_lost_poll_is_completed_once_and_left_alone() {
+    check(2, loses_its_poll);
+}
+
+/// The runner's own reference must stay for ever.
+#[test]
+#[should_panic(expected = "freed")]
+fn a_lost_poll_whose_reference_is_given_back_would_be_freed() {
+    check(2, || {
+        let task = Task::new(1);
+        let join = Join(Arc::clone(&task));
+        task.begin_and_lose();
+        let finisher = beside(&task, |task| {
+            task.run();
+            task.release(1);
+        });
+        assert_eq!(join.wait(&signal()), Output::Lost);
+        drop(join);
+        finisher.join().unwrap();
+        task.assert_is_lost();
+    });
+}

@@ -16,6 +16,8 @@ use loom::sync::{Arc, Notify};
 pub(crate) enum Output {
     Value,
     Cancelled,
+    /// There is none: the poll was lost.
+    Lost,
 }
 
 /// In the place of a waker: what the joiner sleeps on.
@@ -67,9 +69,21 @@ impl Task {
         match self.state.begin_poll() {
             BeginPoll::Poll => self.poll(),
             BeginPoll::Cancel => self.cancel(),
+            BeginPoll::Lost => self.complete_lost(),
             BeginPoll::Nothing => (),
             BeginPoll::Dealloc => self.dealloc(),
         }
+    }
+
+    /// Begins a poll, as `run` does, which then loses its stack in the middle. Whoever gets the `Notified` that this leaves
+    /// behind runs it.
+    pub(crate) fn begin_and_lose(&self) {
+        assert_eq!(self.state.begin_poll(), BeginPoll::Poll);
+        self.future.with_mut(|future| {
+            // SAFETY: as in `poll`.
+            *unsafe { &mut *future }.as_mut().expect("it is new") += 1;
+        });
+        self.state.lose();
     }
 
     fn poll(&self) {
@@ -129,8 +143,29 @@ impl Task {
         self.release(1 + usize::from(listed));
     }
 
+    /// The completion of a task whose poll was lost: no output, and the runner's reference stays.
+    fn complete_lost(&self) {
+        self.touch();
+        let completed = self.state.complete();
+        let listed = self.is_listed.swap(false, Ordering::AcqRel);
+        if completed == Completed::Watched {
+            // SAFETY: nobody writes the slot (Invariant 6).
+            self.join_slot.with(|slot| unsafe {
+                (*slot).as_ref().expect("no waker").notify();
+            });
+            match self.state.finish_join_wake() {
+                JoinWoken::LeaveWaker => (),
+                JoinWoken::DropWaker => self.empty_join_slot(),
+            }
+        }
+        self.release(usize::from(listed));
+    }
+
     pub(crate) fn take_output(&self) -> Option<Output> {
         self.touch();
+        if self.state.load().is_lost() {
+            return Some(Output::Lost);
+        }
         // SAFETY: the output is the caller's (Invariant 4).
         let output = self.output.with_mut(|output| unsafe { (*output).take() });
         if output.is_some() {
@@ -213,6 +248,23 @@ impl Task {
             BeginShutdown::Cancel => self.cancel(),
             BeginShutdown::Nothing => self.release(1),
         }
+    }
+
+    /// When no thread but the caller's is left: a lost task is complete, and otherwise as it was when it was lost.
+    pub(crate) fn assert_is_lost(&self) {
+        let state = self.state.load();
+        assert!(state.is_complete() && state.is_lost());
+        assert!(!self.is_listed.load(Ordering::Relaxed), "still on the list");
+        // SAFETY: no other thread is left.
+        let (is_alive, future) = unsafe {
+            (
+                self.is_alive.with(|alive| *alive),
+                self.future.with(|future| *future),
+            )
+        };
+        assert!(is_alive, "freed");
+        assert_eq!(future, Some(1), "touched");
+        assert_eq!(state.references(), 1);
     }
 
     /// When no thread but the caller's is left: all is as it must be at the end of a task.

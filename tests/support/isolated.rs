@@ -39,6 +39,66 @@ pub(crate) fn run_with(
         body();
         return;
     }
+    let (status, stdout, stderr) = run_child(name, environment, deadline);
+    let verdict = match status {
+        None => format!("was not done after {deadline:?}"),
+        Some(status) if !status.success() => describe(status),
+        Some(_) if !stdout.contains("1 passed") => "ran no test of that name".to_owned(),
+        Some(_) => {
+            // What a body says about itself (a skipped part, a seed) belongs into the parent's output.
+            print!("{stdout}");
+            eprint!("{stderr}");
+            return;
+        }
+    };
+    panic!("the child for {name} {verdict}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---");
+}
+
+/// How a child process has ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// The signal that killed it.
+    pub(crate) signal: Option<i32>,
+    /// What it passed to `exit`.
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+    /// How long it took.
+    pub(crate) after: Duration,
+}
+
+/// Runs a `body` that is to end its process in a child, and tells how it did. Never returns in the child.
+#[track_caller]
+pub(crate) fn end_of(name: &str, body: impl FnOnce()) -> End {
+    if std::env::var(VARIABLE).is_ok_and(|value| value == name) {
+        let none = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: no core file is wanted; the limit is valid for reads.
+        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+        body();
+        eprintln!("the body has returned");
+        std::process::exit(77);
+    }
+    let start = Instant::now();
+    let (status, stdout, stderr) = run_child(name, &[], DEADLINE);
+    let Some(status) = status else {
+        panic!("the child for {name} was not done after {DEADLINE:?}\n{stdout}\n{stderr}")
+    };
+    End {
+        signal: status.signal(),
+        code: status.code(),
+        stderr,
+        after: start.elapsed(),
+    }
+}
+
+/// Its end, unless it was not done in time, and what it wrote.
+fn run_child(
+    name: &str,
+    environment: &[(&str, &str)],
+    deadline: Duration,
+) -> (Option<ExitStatus>, String, String) {
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -52,20 +112,7 @@ pub(crate) fn run_with(
     let stdout = collect(child.stdout.take().expect("it is piped"));
     let stderr = collect(child.stderr.take().expect("it is piped"));
     let status = wait(&mut child, deadline);
-    let stdout = stdout.finish();
-    let stderr = stderr.finish();
-    let verdict = match status {
-        None => format!("was not done after {deadline:?}"),
-        Some(status) if !status.success() => describe(status),
-        Some(_) if !stdout.contains("1 passed") => "ran no test of that name".to_owned(),
-        Some(_) => {
-            // What a body says about itself (a skipped part, a seed) belongs into the parent's output.
-            print!("{stdout}");
-            eprint!("{stderr}");
-            return;
-        }
-    };
-    panic!("the child for {name} {verdict}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---");
+    (status, stdout.finish(), stderr.finish())
 }
 
 /// True in the process that runs a body.

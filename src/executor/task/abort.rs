@@ -38,7 +38,8 @@ impl AbortHandle {
         self.0.abort();
     }
 
-    /// Whether the task is finished: it returned, panicked, or was cancelled and its future is dropped.
+    /// Whether the task is finished: it returned, panicked, or was cancelled and its future is dropped; or it has
+    /// overflowed its stack, in a runtime that goes on then.
     ///
     /// Right after [`abort`](AbortHandle::abort) it may still be `false`.
     pub fn is_finished(&self) -> bool {

@@ -8,7 +8,7 @@ use std::io;
 /// What a panic was raised with.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 
-/// A task that was joined has no output: it was cancelled, or it panicked.
+/// A task that was joined has no output: it was cancelled, it panicked, or it has overflowed its stack.
 ///
 /// Comes out of a [`JoinHandle`](super::JoinHandle). It converts into an [`io::Error`] of kind
 /// [`Other`](io::ErrorKind::Other), so `?` works in functions that return [`io::Result`].
@@ -20,6 +20,7 @@ pub struct JoinError {
 enum Reason {
     Cancelled,
     Panic(SharedPayload),
+    Overflow,
 }
 
 /// A payload that can be looked at from several threads, because nearly nothing can be seen.
@@ -51,6 +52,41 @@ impl JoinError {
             id,
             reason: Reason::Panic(SharedPayload(payload)),
         }
+    }
+
+    pub(crate) fn overflowed(id: Id) -> JoinError {
+        JoinError {
+            id,
+            reason: Reason::Overflow,
+        }
+    }
+
+    /// Whether the task has overflowed its stack, in a runtime that goes on then
+    /// ([`Builder::on_stack_overflow`](crate::runtime::Builder::on_stack_overflow)).
+    ///
+    /// Such a task is **never finished and never dropped**: it stays where it was, in the middle of its poll. What it had
+    /// borrowed out is still there, and others may go on using it. No destructor of its future or of anything on its
+    /// stack has run, or will. The locks that it held stay locked, those of `malloc` and of standard output included if it
+    /// was inside them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::runtime::{Builder, OnStackOverflow};
+    ///
+    /// fn deeper(depth: u64) -> u64 {
+    ///     if depth == u64::MAX { 0 } else { std::hint::black_box(deeper(depth + 1)) + 1 }
+    /// }
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .on_stack_overflow(OnStackOverflow::FailTask)
+    ///     .build()
+    ///     .unwrap();
+    /// let task = runtime.spawn(async { deeper(0) });
+    /// assert!(runtime.block_on(task).unwrap_err().is_stack_overflow());
+    /// ```
+    pub fn is_stack_overflow(&self) -> bool {
+        matches!(self.reason, Reason::Overflow)
     }
 
     /// Whether the task was cancelled: by `abort`, or because its runtime shut down.
@@ -86,7 +122,7 @@ impl JoinError {
     ///
     /// # Panics
     ///
-    /// If the task did not panic but was cancelled. [`try_into_panic`](JoinError::try_into_panic) does not.
+    /// If the task did not panic: it was cancelled, or has overflowed its stack. [`try_into_panic`](JoinError::try_into_panic) does not.
     ///
     /// # Examples
     ///
@@ -108,7 +144,7 @@ impl JoinError {
     ///
     /// # Errors
     ///
-    /// The error itself, if the task did not panic but was cancelled.
+    /// The error itself, if the task did not panic.
     ///
     /// # Examples
     ///
@@ -122,7 +158,7 @@ impl JoinError {
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, JoinError> {
         match self.reason {
             Reason::Panic(payload) => Ok(payload.0),
-            Reason::Cancelled => Err(self),
+            Reason::Cancelled | Reason::Overflow => Err(self),
         }
     }
 
@@ -137,6 +173,7 @@ impl fmt::Display for JoinError {
         let id = self.id;
         match &self.reason {
             Reason::Cancelled => write!(f, "task {id} was cancelled"),
+            Reason::Overflow => write!(f, "task {id} has overflowed its stack"),
             Reason::Panic(payload) => match payload.message() {
                 Some(message) => write!(f, "task {id} panicked with message {message:?}"),
                 None => write!(f, "task {id} panicked"),
@@ -150,6 +187,7 @@ impl fmt::Debug for JoinError {
         let id = self.id;
         match &self.reason {
             Reason::Cancelled => write!(f, "JoinError::Cancelled({id:?})"),
+            Reason::Overflow => write!(f, "JoinError::StackOverflow({id:?})"),
             Reason::Panic(payload) => match payload.message() {
                 Some(message) => write!(f, "JoinError::Panic({id:?}, {message:?}, ...)"),
                 None => write!(f, "JoinError::Panic({id:?}, ...)"),
@@ -164,6 +202,7 @@ impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> io::Error {
         io::Error::other(match error.reason {
             Reason::Cancelled => "task was cancelled",
+            Reason::Overflow => "task has overflowed its stack",
             Reason::Panic(_) => "task panicked",
         })
     }

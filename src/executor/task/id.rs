@@ -1,10 +1,12 @@
 //! Names of tasks, and which task the current code belongs to.
 
+use super::header::Header;
 use crate::primitives::atomic::AtomicU64;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The name of a task: a number that no other task of this process ever has.
@@ -58,6 +60,8 @@ impl fmt::Display for Id {
 thread_local! {
     /// The task whose code runs here, or zero. Every fiber has its own.
     static CURRENT: Cell<u64> = const { Cell::new(0) };
+    /// The task that this code is the runner of, while it runs the future's own code; or null.
+    static POLLED: Cell<*mut Header> = const { Cell::new(std::ptr::null_mut()) };
 }
 
 /// The [`Id`] of the task that calls this.
@@ -121,4 +125,32 @@ impl Drop for IdScope {
     fn drop(&mut self) {
         CURRENT.set(self.outer);
     }
+}
+
+/// While it lives, the code of this thread is in the middle of a poll, or of dropping the future at its end.
+#[derive(Debug)]
+pub(super) struct Polled {
+    outer: *mut Header,
+}
+
+impl Polled {
+    /// The runner, which has a reference and keeps it while the value lives, begins.
+    #[inline]
+    pub(super) fn enter(task: NonNull<Header>) -> Polled {
+        Polled {
+            outer: POLLED.replace(task.as_ptr()),
+        }
+    }
+}
+
+impl Drop for Polled {
+    #[inline]
+    fn drop(&mut self) {
+        POLLED.set(self.outer);
+    }
+}
+
+/// The task whose future this code belongs to, as long as that runs. In a handler it is the interrupted code's.
+pub(super) fn polled() -> Option<NonNull<Header>> {
+    NonNull::new(POLLED.get())
 }

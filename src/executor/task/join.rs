@@ -15,15 +15,16 @@ use std::task::{Context, Poll, Waker};
 
 /// A permission to wait for a task: a future that yields the task's output.
 ///
-/// `spawn` returns it. When it is ready, the task's future has been dropped already, however the task ended.
+/// `spawn` returns it. When it is ready, the task's future has been dropped already, however the task ended; but for a
+/// [stack overflow](JoinError::is_stack_overflow).
 ///
 /// Dropping the handle *detaches* the task: the task goes on, its output is dropped as soon as there is one,
 /// and a panic in that destructor is swallowed. To stop a task, call [`abort`](JoinHandle::abort).
 ///
 /// # Errors
 ///
-/// Yields a [`JoinError`] if the task panicked, or was cancelled by [`abort`](JoinHandle::abort) or by the
-/// shutdown of its runtime.
+/// Yields a [`JoinError`] if the task panicked, was cancelled by [`abort`](JoinHandle::abort) or by the
+/// shutdown of its runtime, or has overflowed its stack.
 ///
 /// # Panics
 ///
@@ -112,7 +113,8 @@ impl<T> JoinHandle<T> {
         AbortHandle::new(Reference::clone(&self.task))
     }
 
-    /// Whether the task is finished: it returned, panicked, or was cancelled and its future is dropped.
+    /// Whether the task is finished: it returned, panicked, or was cancelled and its future is dropped; or it has
+    /// overflowed its stack, in a runtime that goes on then.
     ///
     /// Once it is, awaiting the handle does not wait. Right after [`abort`](JoinHandle::abort) it may still be
     /// `false`.

@@ -19,6 +19,9 @@
 //! 3. The output of a detached task is dropped at once, not with the last waker.
 //! 4. An abort never runs a destructor on the thread that aborts; a shutdown does.
 //!
+//! But for a task whose poll is *lost*, because its stack has overflowed: its future is never dropped, there is no output,
+//! and its joiner gets an error at once.
+//!
 //! Code of the user (poll, wake, drop) runs outside critical sections here, so it can be preempted anywhere.
 //! The only critical sections are in `list`.
 //!
@@ -134,6 +137,42 @@ impl Notified {
     #[inline]
     pub(crate) fn id(&self) -> Id {
         self.0.header().id
+    }
+
+    /// Where it was spawned.
+    #[inline]
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.0.header().location
+    }
+
+    /// The task that the calling code, or the code that a handler has interrupted, is in the middle of a poll of: its number,
+    /// and what [`lost`](Notified::lost) wants.
+    pub(crate) fn polled_here() -> Option<(Id, NonNull<Header>)> {
+        let task = id::polled()?;
+        // SAFETY: while that code runs, the task's runner has a reference, and a header is only ever shared.
+        Some((unsafe { task.as_ref() }.id, task))
+    }
+
+    /// The right to complete a task whose poll will never go on. It takes the runner's place: see the `state` module,
+    /// Invariant 7. Neither allocates nor runs code of the user's.
+    ///
+    /// # Safety
+    ///
+    /// - `task` came from [`polled_here`](Notified::polled_here), and the code that was in the middle of that poll never
+    ///   goes on.
+    /// - This is the only call for it.
+    pub(crate) unsafe fn lost(task: NonNull<Header>) -> Notified {
+        // SAFETY: the runner's reference, which it will never give back.
+        let lost = Notified(unsafe { Reference::from_raw(task) });
+        lost.0.state().lose();
+        lost
+    }
+
+    /// Gives the right up, at the end of a runtime. A lost task is completed: its joiner may wait.
+    pub(crate) fn give_up(self) {
+        if self.0.state().load().is_lost() {
+            self.run();
+        }
     }
 
     /// The task as an element of a run queue, which has the right and the reference from now on.

@@ -12,7 +12,7 @@
 
 use super::error::JoinError;
 use super::header::{Header, Reference, Vtable};
-use super::id::{Id, IdScope};
+use super::id::{Id, IdScope, Polled};
 use super::stage::{Stage, contain, discard};
 use super::state::{BeginPoll, BeginShutdown, Completed, EndPoll, JoinWoken, Released};
 use super::{Notified, Schedule, TaskRef, waker};
@@ -95,6 +95,8 @@ where
             BeginPoll::Poll => unsafe { Self::poll(task) },
             // SAFETY: as above.
             BeginPoll::Cancel => unsafe { Self::cancel(task) },
+            // SAFETY: the lost runner's place is ours (State, Invariant 7).
+            BeginPoll::Lost => unsafe { Self::complete(task, 0) },
             BeginPoll::Nothing => (),
             // SAFETY: the state says that no reference is left.
             BeginPoll::Dealloc => unsafe { Self::dealloc(task) },
@@ -112,6 +114,7 @@ where
         let cell = unsafe { Self::of(task) };
         let polled = {
             let _scope = IdScope::enter(cell.header.id);
+            let _polled = Polled::enter(task);
             // SAFETY: the reference outlasts the borrowed waker, which stays in this block.
             let waker = unsafe { waker::borrowed(task) };
             // SAFETY: the runner has the stage (State, Invariant 1), the task was never polled to its end, and
@@ -123,7 +126,7 @@ where
             // SAFETY: as above, and a poll that ends has cleared the stage.
             unsafe { cell.stage.store(result) };
             // SAFETY: we are the runner, the output is stored, and the reference is given away.
-            return unsafe { Self::complete(task) };
+            return unsafe { Self::complete(task, 1) };
         }
         match cell.header.state.end_poll() {
             EndPoll::Idle => (),
@@ -153,6 +156,7 @@ where
         let id = cell.header.id;
         {
             let _scope = IdScope::enter(id);
+            let _polled = Polled::enter(task);
             // SAFETY: the runner has the stage (State, Invariant 1).
             let error = match unsafe { cell.stage.clear() } {
                 Ok(()) => JoinError::cancelled(id),
@@ -162,16 +166,17 @@ where
             unsafe { cell.stage.store(Err(error)) };
         }
         // SAFETY: we are the runner, the output is stored, and the reference is given away.
-        unsafe { Self::complete(task) }
+        unsafe { Self::complete(task, 1) }
     }
 
     /// Hands the output over, takes the task off its list, wakes the joiner.
     ///
     /// # Safety
     ///
-    /// - The caller is the runner, has stored the output, and gives away one reference.
-    unsafe fn complete(task: NonNull<Header>) {
-        // SAFETY: the reference lasts until `release` below.
+    /// - The caller is the runner, has stored the output, and gives away `references`, which is one; or it completes a
+    ///   lost task, whose runner's reference stays for ever, and `references` is none.
+    unsafe fn complete(task: NonNull<Header>, mut references: usize) {
+        // SAFETY: the runner's reference lasts until `release` below.
         let cell = unsafe { Self::of(task) };
         let completed = cell.header.state.complete();
         if completed == Completed::Detached {
@@ -181,7 +186,6 @@ where
 
         // SAFETY: a second value for our own reference; it is not dropped.
         let this = ManuallyDrop::new(TaskRef(unsafe { Reference::from_raw(task) }));
-        let mut references = 1;
         if let Some(listed) = cell.scheduler.release(&this) {
             debug_assert_eq!(
                 listed.0.as_raw(),
@@ -257,8 +261,13 @@ where
     unsafe fn take_output(task: NonNull<Header>, output: *mut ()) {
         // SAFETY: a reference lasts (above).
         let cell = unsafe { Self::of(task) };
-        // SAFETY: the output is the caller's, and with it the stage of a complete task.
-        let taken = unsafe { cell.stage.take() };
+        let taken = if cell.header.state.load().is_lost() {
+            // What others may still use is left alone, each time it is asked for.
+            Some(Err(JoinError::overflowed(cell.header.id)))
+        } else {
+            // SAFETY: the output is the caller's, and with it the stage of a complete task.
+            unsafe { cell.stage.take() }
+        };
         // SAFETY: the type is the right one (above).
         unsafe { *output.cast::<Option<Result<F::Output, JoinError>>>() = taken };
     }
@@ -272,6 +281,9 @@ where
     unsafe fn drop_output(task: NonNull<Header>) {
         // SAFETY: a reference lasts (above).
         let cell = unsafe { Self::of(task) };
+        if cell.header.state.load().is_lost() {
+            return;
+        }
         let _scope = IdScope::enter(cell.header.id);
         // SAFETY: the output is the caller's, and with it the stage of a complete task.
         if let Err(payload) = unsafe { cell.stage.clear() } {

@@ -1,10 +1,10 @@
 //! The bits of a task's state word. What they mean together, and who may change them, `state` says.
 //!
 //! ```text
-//!   ┌────────────┬────────────┬───────────────┬───────────┬──────────┬──────────┬─────────┐
-//!   │ references │ JOIN_WAKER │ JOIN_INTEREST │ CANCELLED │ NOTIFIED │ COMPLETE │ RUNNING │
-//!   └────────────┴────────────┴───────────────┴───────────┴──────────┴──────────┴─────────┘
-//!    63        6        5             4             3          2          1          0
+//!   ┌────────────┬──────┬────────────┬───────────────┬───────────┬──────────┬──────────┬─────────┐
+//!   │ references │ LOST │ JOIN_WAKER │ JOIN_INTEREST │ CANCELLED │ NOTIFIED │ COMPLETE │ RUNNING │
+//!   └────────────┴──────┴────────────┴───────────────┴───────────┴──────────┴──────────┴─────────┘
+//!    63        7     6         5             4             3          2          1          0
 //! ```
 
 use std::fmt;
@@ -15,7 +15,8 @@ pub(super) const NOTIFIED: usize = 1 << 2;
 pub(super) const CANCELLED: usize = 1 << 3;
 pub(super) const JOIN_INTEREST: usize = 1 << 4;
 pub(super) const JOIN_WAKER: usize = 1 << 5;
-pub(super) const REF_ONE: usize = 1 << 6;
+pub(super) const LOST: usize = 1 << 6;
+pub(super) const REF_ONE: usize = 1 << 7;
 
 /// A new task is notified and held thrice: by the owned list, by its `Notified` and by its join handle.
 pub(super) const INITIAL: usize = 3 * REF_ONE + NOTIFIED + JOIN_INTEREST;
@@ -73,6 +74,11 @@ impl Snapshot {
         self.0 & JOIN_WAKER != 0
     }
 
+    /// Its poll has ended in the middle, for good.
+    pub(crate) fn is_lost(self) -> bool {
+        self.0 & LOST != 0
+    }
+
     /// How many hold the task.
     pub(crate) fn references(self) -> usize {
         self.0 / REF_ONE
@@ -113,6 +119,7 @@ impl fmt::Debug for Snapshot {
             (CANCELLED, "CANCELLED | "),
             (JOIN_INTEREST, "JOIN_INTEREST | "),
             (JOIN_WAKER, "JOIN_WAKER | "),
+            (LOST, "LOST | "),
         ];
         f.write_str("State(")?;
         for (_, name) in names.iter().filter(|(bit, _)| self.0 & bit != 0) {

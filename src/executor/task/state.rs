@@ -10,9 +10,9 @@
 //!    └──────────────── begin_shutdown (also from Notified) ┘
 //! ```
 //!
-//! Beside these, four independent parts live in the word: `CANCELLED` (no poll begins any more),
-//! `JOIN_INTEREST` (the join handle exists), `JOIN_WAKER` (the waker in the join slot is published), and the
-//! number of references.
+//! Beside these, five independent parts live in the word: `CANCELLED` (no poll begins any more),
+//! `JOIN_INTEREST` (the join handle exists), `JOIN_WAKER` (the waker in the join slot is published), `LOST` (the
+//! poll in progress will never end), and the number of references.
 //!
 //! | transition           | who                       | ordering | because                                          |
 //! |----------------------|---------------------------|----------|--------------------------------------------------|
@@ -20,6 +20,7 @@
 //! |                      |                           |          | *also when the task was notified already*        |
 //! | begin_poll           | holder of the `Notified`  | AcqRel   | pairs with wake, and with the last end_poll      |
 //! | end_poll             | the runner                | AcqRel   | hands the future to the next runner              |
+//! | lose                 | for the runner, once      | AcqRel   | hands the completion to who begins the next poll |
 //! | begin_shutdown       | holder of the `TaskRef`   | AcqRel   | as begin_poll                                    |
 //! | complete             | the runner                | AcqRel   | hands over the output, takes the join slot       |
 //! | publish_join_waker   | the join handle           | AcqRel   | the runner reads the slot after it               |
@@ -45,6 +46,10 @@
 //!    - the join handle can take `JOIN_WAKER` back only before `COMPLETE`, the runner only after;
 //!    - once both `JOIN_INTEREST` and `JOIN_WAKER` are clear, it belongs to whoever cleared the later of the
 //!      two, who empties it.
+//! 7. `LOST` is set while the task runs, by whoever takes the stack away from under the runner. That one becomes the
+//!    holder of a `Notified` (there is no other: Invariant 2), with the runner's reference, and whoever begins a poll with
+//!    it completes the task instead. Nobody touches the future again; the output is not there, and an error stands for
+//!    it; and that reference is never given back, because what the future has lent out may still be used.
 //!
 //! # Why a wake writes even when there is nothing to change
 //!
@@ -53,14 +58,14 @@
 //! wake the task again. Rewriting the word puts the waker into the chain of writes that `begin_poll` reads from.
 
 use super::snapshot::{
-    CANCELLED, COMPLETE, INITIAL, JOIN_INTEREST, JOIN_WAKER, MOST, NOTIFIED, REF_ONE, RUNNING,
-    Snapshot, too_many_references,
+    CANCELLED, COMPLETE, INITIAL, JOIN_INTEREST, JOIN_WAKER, LOST, MOST, NOTIFIED, REF_ONE,
+    RUNNING, Snapshot, too_many_references,
 };
 use crate::primitives::atomic::AtomicUsize;
 use std::fmt;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-/// What the holder of a `Notified` found. Its reference is spent in every case but the first two.
+/// What the holder of a `Notified` found. Its reference is spent in every case but the first three.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BeginPoll {
@@ -68,6 +73,8 @@ pub(crate) enum BeginPoll {
     Poll,
     /// The caller is the runner now, and must cancel the task.
     Cancel,
+    /// The caller must complete the task, whose poll was lost.
+    Lost,
     /// Somebody else runs it or it is complete.
     Nothing,
     /// As `Nothing`, and the caller's reference was the last.
@@ -195,6 +202,9 @@ impl State {
     #[inline]
     pub(crate) fn begin_poll(&self) -> BeginPoll {
         self.update(|s| {
+            if s.is_lost() && !s.is_complete() {
+                return (None, BeginPoll::Lost);
+            }
             if !s.may_begin() {
                 let next = s.minus_references(1);
                 let found = match next.references() {
@@ -232,7 +242,13 @@ impl State {
         })
     }
 
-    /// Running → Complete. Only the runner, after it has stored the output.
+    /// The poll that runs will never end (Invariant 7).
+    pub(crate) fn lose(&self) {
+        let before = Snapshot::new(self.0.fetch_or(LOST, AcqRel));
+        debug_assert!(before.is_running() && !before.is_lost(), "{before:?}");
+    }
+
+    /// Running → Complete. Only the runner, after it has stored the output; or who completes a lost task.
     #[inline]
     pub(crate) fn complete(&self) -> Completed {
         let before = Snapshot::new(self.0.fetch_xor(RUNNING | COMPLETE, AcqRel));

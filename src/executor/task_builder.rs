@@ -1,0 +1,199 @@
+//! Tasks with more than a future: names.
+//!
+//! What a task has beside its future is in a wrapper around that future, so a plain task neither stores it nor looks for
+//! it. The wrapper's poll hangs its name on the fiber that runs it, for reports, and takes it down again.
+
+use super::runtime::Handle;
+use super::task::JoinHandle;
+use crate::primitives::atomic::Ordering;
+use crate::stack;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::ptr::null_mut;
+use std::task::{Context, Poll};
+
+/// Spawns tasks that have a name.
+///
+/// The functions are Tokio's. A task's name is for people: a report about a
+/// [stack overflow](crate::runtime::Builder::on_stack_overflow) shows it. Several tasks may have the same.
+///
+/// ```
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let task = preemptive::task::Builder::new()
+///     .name("the answer")
+///     .spawn(async { 6 * 7 })?;
+/// assert_eq!(task.await?, 42);
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Builder<'a> {
+    name: Option<&'a str>,
+}
+
+impl<'a> Builder<'a> {
+    /// Nothing special, so far.
+    pub fn new() -> Builder<'a> {
+        Builder::default()
+    }
+
+    /// What the task is called. The name is copied when the task is spawned.
+    pub fn name(self, name: &'a str) -> Builder<'a> {
+        Builder { name: Some(name) }
+    }
+
+    /// Starts a task on the current runtime: see [`spawn`](crate::spawn).
+    ///
+    /// # Errors
+    ///
+    /// None as yet; options that can fail are to come, as in Tokio.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> io::Result<JoinHandle<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_on(future, &Handle::current())
+    }
+
+    /// Starts a task on the runtime of `handle`: see [`Handle::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let builder = preemptive::task::Builder::new().name("adder");
+    /// let task = builder.spawn_on(async { 1 + 1 }, runtime.handle())?;
+    /// assert_eq!(runtime.block_on(task)?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_on<F>(self, future: F, handle: &Handle) -> io::Result<JoinHandle<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Ok(match Extras::of(self) {
+            None => handle.spawn(future),
+            Some(extras) => handle.spawn(WithExtras { extras, future }),
+        })
+    }
+
+    /// Runs a closure on a thread of the blocking pool of the current runtime: see
+    /// [`spawn_blocking`](super::spawn_blocking).
+    ///
+    /// A stack overflow there is reported by std, with the thread's name, not the closure's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime; if the first thread of the pool cannot be created.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let builder = preemptive::task::Builder::new().name("reader");
+    /// let length = builder.spawn_blocking(|| "a file".len())?.await?;
+    /// assert_eq!(length, 6);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking<F, R>(self, f: F) -> io::Result<JoinHandle<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.spawn_blocking_on(f, &Handle::current())
+    }
+
+    /// The same on the runtime of `handle`: see [`Handle::spawn_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// If the first thread of the pool cannot be created.
+    #[track_caller]
+    pub fn spawn_blocking_on<F, R>(self, f: F, handle: &Handle) -> io::Result<JoinHandle<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        // Nobody would ever see the name: these threads are no fibers.
+        Ok(handle.spawn_blocking(f))
+    }
+}
+
+/// What a task has beside its future.
+struct Extras {
+    name: Box<str>,
+}
+
+impl Extras {
+    /// None: nothing.
+    fn of(builder: Builder<'_>) -> Option<Extras> {
+        let name = builder.name?;
+        Some(Extras { name: name.into() })
+    }
+}
+
+/// A future and what its task has beside it.
+struct WithExtras<F> {
+    extras: Extras,
+    future: F,
+}
+
+impl<F: Future> Future for WithExtras<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future stays where it is, and nothing else of `self` is pinned.
+        let (extras, future) = unsafe {
+            let this = self.get_unchecked_mut();
+            (&this.extras, Pin::new_unchecked(&mut this.future))
+        };
+        let _shown = Shown::new(extras);
+        future.poll(context)
+    }
+}
+
+/// While it lives, a name hangs on the fiber that runs this code. They nest.
+struct Shown {
+    outer: *mut Box<str>,
+}
+
+impl Shown {
+    fn new(extras: &Extras) -> Shown {
+        Shown {
+            outer: hang((&raw const extras.name).cast_mut()),
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        hang(self.outer);
+    }
+}
+
+/// Hangs another name on the current fiber, if there is one; returns what hung there.
+fn hang(name: *mut Box<str>) -> *mut Box<str> {
+    // SAFETY: null, or the fiber that this code runs as.
+    match unsafe { stack::current().as_ref() } {
+        // Relaxed: the handler that reads it interrupts this very code.
+        Some(fiber) => fiber.name.swap(name, Ordering::Relaxed),
+        None => null_mut(),
+    }
+}
