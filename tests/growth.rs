@@ -412,3 +412,30 @@ fn a_safe_point_does_nothing_on_plain_threads_and_in_handlers() {
         },
     );
 }
+
+#[test]
+fn a_task_has_the_stack_that_it_asks_for() {
+    let runtime = runtime(2, SHORT);
+    for bytes in [1, 1 << 20, 3 << 20, 100 << 20] {
+        let builder = preemptive::task::Builder::new().stack_size(bytes);
+        let future = async move {
+            let first = stack::remaining();
+            preemptive::task::yield_now().await;
+            (first, stack::remaining())
+        };
+        let task = builder
+            .spawn_on(future, runtime.handle())
+            .expect("not too large");
+        let (first, second) = block_on(&runtime, task).expect("no panic");
+        // But for the frames in between.
+        for remaining in [first, second] {
+            assert!(remaining.expect("it is known") + 4096 > bytes);
+        }
+    }
+    let builder = preemptive::task::Builder::new().stack_size(usize::MAX);
+    let error = builder.spawn_on(async {}, runtime.handle()).map(drop);
+    assert_eq!(
+        error.expect_err("too large").kind(),
+        std::io::ErrorKind::InvalidInput
+    );
+}

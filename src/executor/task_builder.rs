@@ -1,4 +1,4 @@
-//! Tasks with more than a future: names.
+//! Tasks with more than a future: names, and stacks of their own size.
 //!
 //! What a task has beside its future is in a wrapper around that future, so a plain task neither stores it nor looks for
 //! it. The wrapper's poll hangs its name on the fiber that runs it, for reports, and takes it down again.
@@ -13,9 +13,9 @@ use std::pin::Pin;
 use std::ptr::null_mut;
 use std::task::{Context, Poll};
 
-/// Spawns tasks that have a name.
+/// Spawns tasks that have a name, or need more stack than others.
 ///
-/// The functions are Tokio's. A task's name is for people: a report about a
+/// The functions are Tokio's, but for [`stack_size`](Self::stack_size). A task's name is for people: a report about a
 /// [stack overflow](crate::runtime::Builder::on_stack_overflow) shows it. Several tasks may have the same.
 ///
 /// ```
@@ -30,7 +30,11 @@ use std::task::{Context, Poll};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Builder<'a> {
     name: Option<&'a str>,
+    stack_size: Option<usize>,
 }
+
+/// The largest stack that may be asked for: more than machines have memory.
+const MAX_STACK: usize = 1 << 40;
 
 impl<'a> Builder<'a> {
     /// Nothing special, so far.
@@ -40,14 +44,39 @@ impl<'a> Builder<'a> {
 
     /// What the task is called. The name is copied when the task is spawned.
     pub fn name(self, name: &'a str) -> Builder<'a> {
-        Builder { name: Some(name) }
+        Builder {
+            name: Some(name),
+            ..self
+        }
+    }
+
+    /// Bytes of stack that each poll of the task has, at least.
+    ///
+    /// Where the runtime's own stacks ([`thread_stack_size`](crate::runtime::Builder::thread_stack_size)) are not as
+    /// large, polls run on a [segment](crate::stack::grow) that is. It is reserved, and committed when it is touched. A
+    /// poll that needs one takes some tens of nanoseconds more. The future's destructor has a stack like any other's.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let task = preemptive::task::Builder::new()
+    ///     .stack_size(64 << 20)
+    ///     .spawn(async { preemptive::stack::remaining() })?;
+    /// assert!(task.await?.unwrap() > 63 << 20);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn stack_size(self, bytes: usize) -> Builder<'a> {
+        Builder {
+            stack_size: Some(bytes),
+            ..self
+        }
     }
 
     /// Starts a task on the current runtime: see [`spawn`](crate::spawn).
     ///
     /// # Errors
     ///
-    /// None as yet; options that can fail are to come, as in Tokio.
+    /// `InvalidInput` for a [`stack_size`](Self::stack_size) of more than 1 TiB.
     ///
     /// # Panics
     ///
@@ -80,6 +109,13 @@ impl<'a> Builder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        if let Some(bytes) = self.stack_size
+            && bytes > MAX_STACK
+        {
+            return Err(super::builder::bad(format!(
+                "a stack of {bytes} bytes is too large: use at most 1 TiB"
+            )));
+        }
         Ok(match Extras::of(self) {
             None => handle.spawn(future),
             Some(extras) => handle.spawn(WithExtras { extras, future }),
@@ -138,14 +174,19 @@ impl<'a> Builder<'a> {
 
 /// What a task has beside its future.
 struct Extras {
-    name: Box<str>,
+    name: Option<Box<str>>,
+    /// 0: whatever there is.
+    stack_size: usize,
 }
 
 impl Extras {
     /// None: nothing.
     fn of(builder: Builder<'_>) -> Option<Extras> {
-        let name = builder.name?;
-        Some(Extras { name: name.into() })
+        let Builder { name, stack_size } = builder;
+        (name.is_some() || stack_size.is_some()).then(|| Extras {
+            name: name.map(Box::from),
+            stack_size: stack_size.unwrap_or(0),
+        })
     }
 }
 
@@ -164,8 +205,11 @@ impl<F: Future> Future for WithExtras<F> {
             let this = self.get_unchecked_mut();
             (&this.extras, Pin::new_unchecked(&mut this.future))
         };
-        let _shown = Shown::new(extras);
-        future.poll(context)
+        let _shown = extras.name.is_some().then(|| Shown::new(extras));
+        match extras.stack_size {
+            0 => future.poll(context),
+            bytes => stack::grow(bytes, bytes, || future.poll(context)),
+        }
     }
 }
 
@@ -176,8 +220,9 @@ struct Shown {
 
 impl Shown {
     fn new(extras: &Extras) -> Shown {
+        let name = extras.name.as_ref();
         Shown {
-            outer: hang((&raw const extras.name).cast_mut()),
+            outer: hang(name.map_or_else(null_mut, |name| std::ptr::from_ref(name).cast_mut())),
         }
     }
 }

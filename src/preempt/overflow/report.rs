@@ -147,7 +147,7 @@ fn cure(text: &mut impl Write, fiber: &Fiber, place: Place) -> fmt::Result {
         Place::Fiber(GuardPage::Segment) => writeln!(
             text,
             "  what is called without a check has more than the red zone: raise it (checked(red_zone = \"1MiB\"), \
-             the first argument of stack::grow),"
+             the first argument of stack::grow; task::Builder::stack_size),"
         )?,
         Place::Thread => writeln!(
             text,
