@@ -51,6 +51,12 @@ pub mod task {
     pub use crate::executor::{spawn, spawn_blocking, yield_now};
 }
 
+/// Tasks that talk to each other.
+pub mod sync {
+    pub use crate::executor::channel;
+    pub use crate::executor::channel::channel;
+}
+
 #[doc(hidden)]
 pub mod testing;
 

@@ -128,10 +128,16 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<u64>)
 
 /// Wakes at most `count` sleepers of [`futex_wait`] on this word.
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+    futex_wake_at(word, count);
+}
+
+/// The same for a word that may be gone by now: the kernel looks at the address only. Who sleeps on another word that
+/// has come to lie there wakes spuriously.
+pub(crate) fn futex_wake_at(word: *const AtomicU32, count: u32) {
     let _ = call(
         libc::SYS_futex,
         [
-            word.as_ptr() as usize,
+            word as usize,
             (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize,
             count as usize,
             0,

@@ -166,6 +166,13 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
         }
         match next(shared, processor, fiber) {
             Next::Run(task) => {
+                let task = match task.parked_poll() {
+                    Err(task) => task,
+                    Ok(next) => {
+                        worker.leave_for_woken(fiber, next);
+                        continue;
+                    }
+                };
                 let tick = processor.tick.load(Ordering::Relaxed);
                 processor.tick.store(tick + 1, Ordering::Relaxed);
                 overrule(shared, processor, fiber);
@@ -293,6 +300,17 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
     }
 }
 
+/// Is there something for the loop to do before it takes a task of the processor's own?
+pub(super) fn has_other_duty(shared: &Shared, processor: &Processor) -> bool {
+    let tick = processor.tick.load(Ordering::Relaxed);
+    processor.called.load(Ordering::Relaxed)
+        || processor.due.load(Ordering::Relaxed)
+        || processor.batch_turn.load(Ordering::Relaxed)
+        || tick.is_multiple_of(TIMERS_EVERY)
+        || tick.is_multiple_of(GLOBAL_EVERY)
+        || shared.shutdown.has_begun()
+}
+
 /// Find, step 1 (see `sleep`).
 #[inline]
 fn found(shared: &Shared, processor: &Processor) {
@@ -329,7 +347,7 @@ fn stop_searching(shared: &Shared, processor: &Processor) {
 
 /// Takes a task of the processor's own: see `queue::Slot`.
 #[inline]
-fn take_own(processor: &Processor) -> Option<Notified> {
+pub(super) fn take_own(processor: &Processor) -> Option<Notified> {
     let runs = processor.slot_runs.load(Ordering::Relaxed);
     if runs < SLOT_RUNS
         && let Some(task) = processor.slot.take()

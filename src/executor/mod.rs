@@ -14,6 +14,7 @@
 //! - `worker`: what happens on system stacks: switching, losing and getting processors;
 //! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
 //! - `shared`: the decisions that need everything;
+//! - `parker`, `parked`: polls that wait without holding up a thread;
 //! - `sleep`: why no wake-up is lost; `slice`, `press`: who may run for how long;
 //! - `overflow`: tasks whose stack has ended;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
@@ -24,6 +25,7 @@ mod bits;
 mod block_on;
 mod blocking;
 mod builder;
+pub mod channel;
 mod context;
 mod environment;
 mod fiber_loop;
@@ -32,6 +34,8 @@ mod home;
 mod metrics;
 mod monitor;
 mod overflow;
+mod parked;
+mod parker;
 mod press;
 pub(crate) mod probe;
 mod processor;

@@ -5,8 +5,9 @@
 //! 2. **Retire.** A processor with nothing left retires. When the last has, workers without a fiber end.
 //! 3. **Abandon**, if a deadline was given and has passed. What is still in the middle of a poll is given back to
 //!    its lender under SCHED_IDLE (rule R8): it keeps its locks' promises, holds no processor, and its task is
-//!    dropped when the poll ends. A poll that the kernel has blocked stays where it is.
-//! 4. **Fibers end.** Each lender continues its fiber, which is at the top of its loop, returns, and runs
+//!    dropped when the poll ends. A poll that the kernel has blocked stays where it is. One that is parked goes on
+//!    waiting on its lender.
+//! 4. **Fibers end.** Polls that are still parked, which nobody else would resume, go on waiting on their lenders. Each lender continues its fiber, which is at the top of its loop, returns, and runs
 //!    the destructors of its thread-locals.
 //!
 //! Every count below is waited for on one futex word, which each of them moves.
@@ -14,6 +15,7 @@
 use super::home;
 use super::shared::Shared;
 use super::supply;
+use super::task::Notified;
 use crate::preempt::Critical;
 use crate::primitives::Arc;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -62,6 +64,11 @@ impl Shutdown {
     #[inline]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// The same, in the order that parked polls need: see `parked`.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::SeqCst)
     }
 
     /// The deadline has passed.
@@ -154,15 +161,15 @@ impl Shared {
             task.shutdown();
         }
         loop {
-            let task = {
+            let queued = {
                 let critical = Critical::enter();
                 self.processor_here(&critical)
                     .and_then(|processor| processor.queue.pop().or_else(|| processor.slot.take()))
                     .or_else(|| self.global.pop_many(0, |_| {}))
+                    .map(|queued| self.unless_parked(queued))
             };
-            // Given up outside of the critical section: it may free.
-            match task {
-                Some(task) => task.give_up(),
+            match queued {
+                Some(task) => task.map_or((), Notified::give_up),
                 None => return,
             }
         }
@@ -171,13 +178,28 @@ impl Shared {
     /// Gives up what is left in the queue that all share.
     fn give_up_tasks(&self) {
         loop {
-            let task = {
+            let queued = {
                 let _critical = Critical::enter();
-                self.global.pop_many(0, |_| {})
+                self.global
+                    .pop_many(0, |_| {})
+                    .map(|queued| self.unless_parked(queued))
             };
-            match task {
-                Some(task) => task.give_up(),
+            match queued {
+                Some(task) => task.map_or((), Notified::give_up),
                 None => return,
+            }
+        }
+    }
+
+    /// The task, to be given up outside of the critical section: that may free. A parked poll that was woken goes to the
+    /// preempted ones.
+    fn unless_parked(&self, queued: Notified) -> Option<Notified> {
+        match queued.parked_poll() {
+            Err(task) => Some(task),
+            Ok(fiber) => {
+                // SAFETY: out of the queue it is ours.
+                unsafe { self.woken_late(fiber) };
+                None
             }
         }
     }
@@ -233,6 +255,7 @@ pub(crate) fn run(
                     worker.target.send(shared.config.signal);
                 }
             }
+            shared.supply.give_back_parked(shared);
             in_time = shutdown.wait_until(Some(sys::now() + 2_000_000), workers_ended);
         }
     }
@@ -273,11 +296,22 @@ fn end_fibers(shared: &Arc<Shared>, deadline: Option<u64>) -> Vec<u64> {
     // Those that were given back earlier come to the top one by one.
     let all_ended = || {
         shared.end_spare_fibers();
+        if shutdown.workers_may_end() {
+            shared.give_back_parked(fibers.iter());
+            shared.rescue();
+        }
         fibers
             .iter()
             .all(|fiber| fiber.has_stopped.load(Ordering::SeqCst))
     };
-    shutdown.wait_until(deadline, all_ended);
+    if !shutdown.wait_until(deadline, all_ended) {
+        shutdown.abandon();
+        // They go on with their waits, but not at the others' expense.
+        fibers
+            .iter()
+            .filter(|fiber| fiber.parked.given().is_some())
+            .for_each(|fiber| fiber.make_idle());
+    }
     // Fibers at the top of their loops, or between two tasks' polls (dropping what is left, for instance), end in any
     // case: their lenders only have to get onto a core.
     let still_leaves = |fiber: &&'static Fiber| {

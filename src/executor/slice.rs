@@ -85,7 +85,7 @@ impl Shared {
     }
 
     /// Batch gets its turn when it is owed so much, and so long a turn.
-    fn quantum(&self) -> u64 {
+    pub(crate) fn quantum(&self) -> u64 {
         (self.config.slice / 8)
             .min(LONGEST_TURN)
             .max(self.config.min_slice)

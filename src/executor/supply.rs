@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::preempt::Critical;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::primitives::{Arc, Mutex};
-use crate::stack::{self, Fiber, publish_ids, setxid_count};
+use crate::stack::{self, Fiber, Trim, publish_ids, setxid_count};
 use crate::sys;
 use std::io;
 use std::thread;
@@ -74,6 +74,9 @@ pub(crate) struct Supply {
     reported: AtomicBool,
     /// So has the need of more threads than there should be.
     warned: AtomicBool,
+    /// The supplier sleeps for so long only as it takes until what is parked can be trimmed. It says that it does not,
+    /// and looks at the fibers then; who parks does the reverse.
+    comes_again: AtomicBool,
     /// The supplier is to end.
     ends: AtomicBool,
 }
@@ -90,6 +93,7 @@ impl Supply {
             fiber_count: AtomicUsize::new(0),
             reported: AtomicBool::new(false),
             warned: AtomicBool::new(false),
+            comes_again: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         }
     }
@@ -99,6 +103,20 @@ impl Supply {
         if self.asked.swap(1, Ordering::SeqCst) == 0 {
             sys::futex_wake(&self.asked, 1);
         }
+    }
+
+    /// A poll has parked. On a system stack.
+    pub(crate) fn has_parked(&self) {
+        if !self.comes_again.load(Ordering::SeqCst) {
+            self.ask();
+        }
+    }
+
+    /// Is there a parked poll whose stack was not trimmed?
+    fn has_untrimmed(&self) -> bool {
+        lock(&self.fibers)
+            .iter()
+            .any(|fiber| fiber.parked.is_untrimmed())
     }
 
     /// A new fiber has announced itself. On its park stack.
@@ -132,6 +150,13 @@ impl Supply {
     pub(crate) fn with_fiber<R>(&self, number: usize, f: impl FnOnce(&Fiber) -> R) -> Option<R> {
         // Locked meanwhile: fibers are freed by whoever has taken all of them out.
         lock(&self.fibers).get(number).map(|fiber| f(fiber))
+    }
+
+    /// Leaves what polls are parked to their lenders.
+    pub(crate) fn give_back_parked(&self, shared: &Shared) {
+        // Not held while the caller is critical, nor by anybody who waits for a processor.
+        let fibers = lock(&self.fibers).clone();
+        shared.give_back_parked(fibers.iter());
     }
 
     /// The workers' threads.
@@ -294,7 +319,12 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         let polls = shared.polls();
         let until = match ids.are_unsettled() {
             true => Some(sys::now() + IDS_EVERY),
-            false => (polls != polls_trimmed || pooled > 0).then(|| sys::now() + TRIM_EVERY),
+            false => {
+                supply.comes_again.store(false, Ordering::SeqCst);
+                let comes = polls != polls_trimmed || pooled > 0 || supply.has_untrimmed();
+                supply.comes_again.store(comes, Ordering::SeqCst);
+                comes.then(|| sys::now() + TRIM_EVERY)
+            }
         };
         while supply.asked.load(Ordering::SeqCst) == 0 {
             sys::futex_wait(&supply.asked, 0, until);
@@ -327,6 +357,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         if sys::now() - trimmed >= TRIM_EVERY {
             pooled = trim(shared);
             trimmed = sys::now();
+            trim_parked(shared);
             polls_trimmed = polls;
         }
     }
@@ -348,4 +379,29 @@ fn trim(shared: &Shared) -> usize {
         }
     }
     pooled
+}
+
+/// Gives back what parked polls' stacks hold below what is live (rule R4), of those that have been parked since the last
+/// time.
+///
+/// A value that is handed to a parked poll meanwhile lies above the saved stack pointer. Whoever wakes the poll meanwhile
+/// leaves it to us: see `stack::parked`.
+fn trim_parked(shared: &Shared) {
+    for fiber in lock(&shared.supply.fibers).iter() {
+        let _critical = Critical::enter();
+        match fiber.parked.begin_trim() {
+            Trim::Nothing | Trim::Again => {}
+            // SAFETY: until `end_trim` the fiber stays suspended; if that fails it is ours.
+            Trim::Now(trimming) => unsafe {
+                let sp = (*fiber.saved.get()).sp;
+                fiber.map.trim(sp, 0);
+                if !fiber.parked.end_trim(trimming) {
+                    shared.woken_late(fiber);
+                } else if shared.shutdown.has_begun() {
+                    // Shutdown may have looked while it was ours.
+                    shared.shutdown.moved();
+                }
+            },
+        }
+    }
 }

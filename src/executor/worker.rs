@@ -25,6 +25,8 @@
 
 use super::actions::WorkerActions;
 use super::batch::Place;
+use super::fiber_loop::{has_other_duty, take_own};
+use super::parker::Parker;
 use super::processor::Processor;
 use super::shared::Shared;
 use crate::arch;
@@ -58,14 +60,16 @@ pub(crate) struct Worker {
     /// What a spare worker sleeps on: 0 asleep, 1 told to look.
     wake: AtomicU32,
     /// What `leave_for` switches to.
-    next: Cell<Option<&'static Fiber>>,
+    next: Cell<Option<New>>,
+    /// What the fiber is to park for.
+    parker: Cell<*const Parker>,
     /// Where the thread goes on when the worker ends.
     home: UnsafeCell<arch::Saved>,
     /// The thread has ended.
     pub(crate) ended: AtomicBool,
 }
 
-// SAFETY: `next` and `home` are used by the worker's own thread only.
+// SAFETY: `next`, `parker` and `home` are used by the worker's own thread only.
 unsafe impl Sync for Worker {}
 // SAFETY: as above.
 unsafe impl Send for Worker {}
@@ -77,6 +81,8 @@ enum Goes {
     Batch(Place),
     /// It is at the top of its loop.
     Spare,
+    /// It waits, in the middle of a poll.
+    Parked(*const Parker),
 }
 
 /// What a worker goes on with.
@@ -84,6 +90,8 @@ enum Goes {
 enum New {
     /// A poll that was preempted.
     Preempted(&'static Fiber),
+    /// A poll that was parked. It runs like a task; `true`: what ran before was wanted, so what is known of it is void.
+    Woken(&'static Fiber, bool),
     /// The loop, on a fiber that nobody used.
     Spare(&'static Fiber),
 }
@@ -106,6 +114,7 @@ impl Worker {
             index,
             wake: AtomicU32::new(0),
             next: Cell::new(None),
+            parker: Cell::new(std::ptr::null()),
             home: UnsafeCell::new(arch::Saved::default()),
             ended: AtomicBool::new(false),
         })
@@ -158,8 +167,20 @@ impl Worker {
 
     /// From the top of the loop: this fiber becomes spare, the worker goes on with `next`.
     pub(crate) fn leave_for(&self, fiber: &Fiber, next: &'static Fiber) {
-        self.next.set(Some(next));
+        self.next.set(Some(New::Preempted(next)));
         self.mcall(fiber, switch_to_next);
+    }
+
+    /// The same, for a poll that was parked.
+    pub(crate) fn leave_for_woken(&self, fiber: &Fiber, next: &'static Fiber) {
+        self.next.set(Some(New::Woken(next, fiber.is_wanted())));
+        self.mcall(fiber, switch_to_next);
+    }
+
+    /// In the middle of a poll: parks the fiber, whose parker this is.
+    pub(crate) fn park(&self, fiber: &Fiber, parker: &Parker) {
+        self.parker.set(parker);
+        self.mcall(fiber, parked);
     }
 
     /// From the top of the loop: this fiber becomes spare, and so does the worker, which has no processor.
@@ -212,16 +233,20 @@ impl Worker {
             shared.home.put(fiber);
             return;
         }
-        // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here.
+        // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here. The parker lies on
+        // that fiber's stack, or is kept by it.
         unsafe {
             match goes {
-                Goes::Batch(place) => shared.batch.push(fiber, place),
-                Goes::Spare => shared.spare_fibers.push_front(fiber),
+                Goes::Batch(place) => {
+                    shared.batch.push(fiber, place);
+                    shared.submitted_fiber();
+                }
+                Goes::Spare => {
+                    shared.spare_fibers.push_front(fiber);
+                    shared.fiber_available();
+                }
+                Goes::Parked(parker) => shared.commit_park(fiber, &*parker),
             }
-        }
-        match goes {
-            Goes::Spare => shared.fiber_available(),
-            _ => shared.submitted_fiber(),
         }
     }
 
@@ -257,18 +282,47 @@ impl Worker {
 
     /// From `old`, if any, to `new`: a preempted poll, or a spare fiber that takes tasks.
     fn switch(&self, processor: &Processor, old: Option<(&'static Fiber, Goes)>, new: New) -> ! {
-        let (new, resumed) = match new {
-            New::Preempted(fiber) => (fiber, Some(fiber)),
-            New::Spare(fiber) => (fiber, None),
-        };
+        let shared = self.shared();
+        let (New::Preempted(fiber) | New::Woken(fiber, _) | New::Spare(fiber)) = new;
         // SAFETY: the worker owns both fibers.
-        let signal_stack = unsafe { *new.signal_stack.get() };
+        let signal_stack = unsafe { *fiber.signal_stack.get() };
         self.install(&signal_stack, old.map(|(old, _)| old));
         if let Some((old, goes)) = old {
             self.publish(old, goes);
         }
-        self.shared().switched(processor, resumed);
-        self.enter(new)
+        match new {
+            New::Preempted(_) => shared.switched(processor, Some(fiber)),
+            New::Woken(_, was_wanted) => shared.resumed(processor, was_wanted),
+            New::Spare(_) => shared.switched(processor, None),
+        }
+        self.enter(fiber)
+    }
+
+    /// What comes after a poll that parks, if it is there: the owner of a fiber that is not published waits for nothing.
+    fn after_parking(&self, processor: &Processor, was_wanted: bool) -> Option<New> {
+        let shared = self.shared();
+        // Two polls that wake each other in turn: no need for the loop between them.
+        if !has_other_duty(shared, processor)
+            && let Some(task) = take_own(processor)
+        {
+            match task.parked_poll() {
+                Ok(next) => return Some(New::Woken(next, was_wanted)),
+                Err(task) => {
+                    if let Some(other) = processor.slot.put(task) {
+                        processor.queue.push(other, &shared.global);
+                    }
+                }
+            }
+        }
+        if !shared.interactive_waits(processor)
+            && let Some(next) = shared.batch.pop()
+        {
+            return Some(New::Preempted(next));
+        }
+        shared
+            .take_spare_fiber()
+            .map(New::Spare)
+            .or_else(|| shared.batch.pop().map(New::Preempted))
     }
 
     /// A processor and no fiber: finds one. Does not return.
@@ -456,12 +510,14 @@ unsafe extern "sysv64" fn switch_to_next(argument: *mut ()) -> ! {
     };
     match worker.processor() {
         Some(processor) => {
-            // A home fiber that is free takes tasks; all others come out of `batch`.
-            let is_free = next.is_home() && next.preemptions.load(Ordering::Relaxed) == 0;
-            let new = if is_free {
-                New::Spare(next)
-            } else {
-                New::Preempted(next)
+            let new = match next {
+                // A home fiber that is free takes tasks; all others come out of `batch`.
+                New::Preempted(home)
+                    if home.is_home() && home.preemptions.load(Ordering::Relaxed) == 0 =>
+                {
+                    New::Spare(home)
+                }
+                next => next,
             };
             worker.switch(processor, Some((old, Goes::Spare)), new)
         }
@@ -547,4 +603,33 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         shared.switched(processor, Some(fiber));
     }
     worker.enter(fiber)
+}
+
+/// A fiber parks in the middle of a poll.
+unsafe extern "sysv64" fn parked(argument: *mut ()) -> ! {
+    // SAFETY: `mcall` passes its worker.
+    let worker = unsafe { Worker::of(argument) };
+    let fiber = worker.detach();
+    let parker = worker.parker.replace(std::ptr::null());
+    // SAFETY: `park` has set it, and what it points to is the suspended fiber's.
+    if unsafe { &*parker }.is_notified() {
+        worker.enter(fiber)
+    }
+    // Whoever wanted the fiber to make room gets what it asked for.
+    let was_wanted = fiber.is_wanted();
+    if was_wanted {
+        fiber.unpoison();
+    }
+    let goes = Goes::Parked(parker);
+    if let Some(processor) = worker.processor()
+        && let Some(new) = worker.after_parking(processor, was_wanted)
+    {
+        worker.switch(processor, Some((fiber, goes)), new);
+    }
+    worker.keep_signal_stack(fiber);
+    worker.publish(fiber, goes);
+    match worker.processor() {
+        Some(processor) => worker.dispatch(processor),
+        None => worker.spare(),
+    }
 }

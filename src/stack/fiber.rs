@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | running on a worker | the code that runs | that worker, on its system stack, in `mcall` |
 //! | suspended, in a queue or the pool | the queue | whoever took it out |
+//! | parked (`parked`) | nobody, until it is taken | whoever takes it |
 //! | given back | its lender | the lender |
 //!
 //! # Invariants
@@ -23,6 +24,7 @@
 
 use super::guard::Guard;
 use super::map::{GuardPage, Map, RED_ZONE, Region};
+use super::parked::Parked;
 use super::segment;
 use crate::arch::{self, Gate, Saved, UNSET};
 use crate::primitives::RawLock;
@@ -103,6 +105,8 @@ pub(crate) struct Fiber {
     pub(crate) is_leaving: AtomicBool,
     /// Its lender is past the last use of anything of the runtime's.
     pub(crate) has_stopped: AtomicBool,
+    /// Whose it is while its poll waits for a wake: see `parked`.
+    pub(crate) parked: Parked,
     /// The worker that it was last preempted on.
     pub(crate) last_worker: AtomicPtr<()>,
     /// The kernel thread that lends its identity: see `identity`.
@@ -180,6 +184,7 @@ impl Fiber {
             is_announced: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
+            parked: Parked::new(),
             last_worker: AtomicPtr::new(std::ptr::null_mut()),
             lender: Lender {
                 takes_ids: AtomicBool::new(false),

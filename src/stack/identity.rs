@@ -128,6 +128,11 @@ impl Fiber {
         sys::futex_wake(&self.lender.word, 1);
     }
 
+    /// The lender, an ordinary thread by now, goes on at the lowest priority.
+    pub(crate) fn make_idle(&self) {
+        sys::sched_idle(self.lender.thread.load(Ordering::Relaxed));
+    }
+
     /// Tells the fiber to end its lender when it comes to the top of its loop.
     pub(crate) fn end_at_top(&self) {
         self.lender.ends.store(true, Ordering::Release);

@@ -15,6 +15,7 @@
 // - `map`: the memory of a fiber, and trimming it;
 // - `fiber`: who may touch what of a fiber, and when;
 // - `identity`: the lenders, which are ordinary threads that wait;
+// - `parked`: polls that wait, and who may go on with them;
 // - `queue`: lists of suspended fibers;
 // - `guard`: the word that says how far a stack goes, and whether its fiber is wanted elsewhere;
 // - `segment`, `pool`: stacks that go on elsewhere.
@@ -23,6 +24,7 @@ mod fiber;
 mod guard;
 mod identity;
 mod map;
+mod parked;
 mod pool;
 mod queue;
 mod segment;
@@ -31,7 +33,7 @@ pub(crate) use fiber::{Fiber, current};
 pub(crate) use guard::RED_ZONE;
 pub(crate) use identity::{Fate, Life, note_setxid, publish_ids, setxid_count};
 pub(crate) use map::{GuardPage, RED_ZONE as ABI_RED_ZONE, signal_size};
-
+pub(crate) use parked::{ASLEEP, Notice, Taken, Trim, Waits};
 pub(crate) use pool::trim as trim_pool;
 pub(crate) use queue::FiberQueue;
 pub(crate) use segment::{SEGMENT, mapped, on_new_segment, own};

@@ -5,9 +5,13 @@
 //! ([`atomic::weakened`]), so that it is known to look at what it is about.
 
 mod atomic;
+mod channel;
+mod critical;
 mod guard;
 mod item;
 mod local;
+mod parked;
+mod parker;
 mod raw_lock;
 mod runtime;
 mod sleep;
@@ -20,6 +24,7 @@ mod task;
 mod primitives {
     pub(crate) use crate::atomic;
     pub(crate) use crate::raw_lock::RawLock;
+    pub(crate) use loom::sync::Arc;
 }
 
 /// What they end the process with.
@@ -37,6 +42,8 @@ mod preempt {
         reason = "the model needs a part of it, and the runtime the rest"
     )]
     pub(crate) mod take;
+
+    pub(crate) use crate::critical::CriticalMutex;
 }
 
 /// The one value that the modules under test take from there.
@@ -51,6 +58,11 @@ mod stack {
         reason = "the model needs a part of it, and the runtime the rest"
     )]
     pub(crate) mod guard;
+    #[allow(
+        dead_code,
+        reason = "the model needs a part of it, and the runtime the rest"
+    )]
+    pub(crate) mod parked;
 
     use crate::arch::POISON;
     use crate::atomic::{AtomicUsize, Ordering};
@@ -103,7 +115,11 @@ mod stack {
 )]
 mod executor {
     pub(crate) mod bits;
+    #[allow(unreachable_pub, reason = "in the library it is public")]
+    pub(crate) mod channel;
     pub(crate) mod sleep;
+
+    pub(crate) use crate::parker;
 
     pub(crate) mod queue {
         mod global;

@@ -44,6 +44,9 @@ impl Id {
         }
     }
 
+    /// That of nothing in particular: it is never handed out.
+    pub(super) const NONE: Id = Id(NonZeroU64::MAX);
+
     /// The number.
     #[inline]
     pub(crate) fn get(self) -> u64 {

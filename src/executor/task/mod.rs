@@ -34,6 +34,7 @@ mod id;
 mod join;
 mod list;
 mod raw;
+mod resumption;
 mod snapshot;
 mod stage;
 mod state;
@@ -48,6 +49,7 @@ pub(crate) use header::Header;
 pub use id::{Id, id, try_id};
 pub use join::JoinHandle;
 pub(crate) use list::OwnedTasks;
+pub(crate) use resumption::Resumption;
 
 use header::Reference;
 use std::fmt;
