@@ -310,28 +310,39 @@ fn a_reference_that_was_not_counted_would_free_it_early() {
     });
 }
 
-/// Invariant 7: a poll is lost while others wake, abort and join the task, and the runtime ends.
-fn loses_its_poll() {
-    let task = Task::new(1);
-    task.retain();
-    let join = Join(Arc::clone(&task));
-    task.begin_and_lose();
-    let finisher = beside(&task, |task| task.run());
-    let other = beside(&task, |task| {
-        task.abort();
-        task.wake();
-        task.shut_down();
+/// Invariant 7: a poll is lost, and completed by another thread while its joiner comes.
+#[test]
+fn the_joiner_of_a_lost_poll_is_woken() {
+    check(3, || {
+        let task = Task::new(1);
+        let join = Join(Arc::clone(&task));
+        task.begin_and_lose();
+        let finisher = beside(&task, |task| task.run());
+        assert_eq!(join.wait(&signal()), Output::Lost);
+        drop(join);
+        finisher.join().unwrap();
+        task.assert_is_lost();
     });
-    assert_eq!(join.wait(&signal()), Output::Lost);
-    drop(join);
-    finisher.join().unwrap();
-    other.join().unwrap();
-    task.assert_is_lost();
 }
 
+/// As before, but nobody joins: others wake, abort and shut down the task.
 #[test]
 fn a_lost_poll_is_completed_once_and_left_alone() {
-    check(2, loses_its_poll);
+    check(2, || {
+        let task = Task::new(1);
+        task.retain();
+        drop(Join(Arc::clone(&task)));
+        task.begin_and_lose();
+        let finisher = beside(&task, |task| task.run());
+        let waker = beside(&task, |task| {
+            task.abort();
+            task.wake();
+        });
+        task.shut_down();
+        finisher.join().unwrap();
+        waker.join().unwrap();
+        task.assert_is_lost();
+    });
 }
 
 /// The runner's own reference must stay for ever.
