@@ -310,6 +310,28 @@ fn a_line_says_which_task_it_was() {
     );
 }
 
+/// An output that one task drops for another is the other's code, but on the dropping one's stack.
+#[test]
+fn a_task_that_drops_anothers_output_is_the_one_that_fails() {
+    struct Deep;
+    impl Drop for Deep {
+        fn drop(&mut self) {
+            black_box(recurse_for_ever(1));
+        }
+    }
+    isolated::run(
+        "a_task_that_drops_anothers_output_is_the_one_that_fails",
+        || {
+            let runtime = runtime(2);
+            let has_it = runtime.spawn(async { Deep });
+            wait_until("it is there", || has_it.is_finished());
+            let drops_it = runtime.spawn(async { drop(has_it) });
+            assert_overflows(&runtime, drops_it);
+            assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+        },
+    );
+}
+
 /// What the child says before it is killed, since its task cannot be left.
 #[track_caller]
 fn why_aborted(name: &str, body: impl FnOnce()) -> String {

@@ -4,7 +4,6 @@ use super::header::Header;
 use crate::primitives::atomic::AtomicU64;
 use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
@@ -60,11 +59,14 @@ impl fmt::Display for Id {
     }
 }
 
+/// [`CURRENT`]: only a destructor of the task's runs here, and its runner may be somebody else.
+const DROPS: usize = 1;
+
 thread_local! {
-    /// The task whose code runs here, or zero. Every fiber has its own.
-    static CURRENT: Cell<u64> = const { Cell::new(0) };
-    /// The task that this code is the runner of, while it runs the future's own code; or null.
-    static POLLED: Cell<*mut Header> = const { Cell::new(std::ptr::null_mut()) };
+    /// The task whose code runs here, or null; with [`DROPS`]. Every fiber has its own. The task outlives the scope.
+    static CURRENT: Cell<*mut Header> = const { Cell::new(std::ptr::null_mut()) };
+    /// While `CURRENT` has [`DROPS`]: the task whose runner this is none the less, or null.
+    static AROUND: Cell<*mut Header> = const { Cell::new(std::ptr::null_mut()) };
 }
 
 /// The [`Id`] of the task that calls this.
@@ -102,23 +104,34 @@ pub fn id() -> Id {
 /// assert!(preemptive::task::try_id().is_none());
 /// ```
 pub fn try_id() -> Option<Id> {
-    NonZeroU64::new(CURRENT.get()).map(Id)
+    let task = CURRENT.get().map_addr(|address| address & !DROPS);
+    // SAFETY: null, or the task of a scope that lasts, which has a reference or is the last to use it; and headers
+    // are only ever shared.
+    unsafe { task.as_ref() }.map(|task| task.id)
 }
 
-/// While it lives, the code of this thread belongs to a task. They nest.
+/// The task whose runner the calling code belongs to: it is in the middle of a poll, or drops the future at its end. In
+/// a handler, the code that was interrupted.
+pub(super) fn polled() -> Option<NonNull<Header>> {
+    let current = CURRENT.get();
+    NonNull::new(match current.addr() & DROPS {
+        0 => current,
+        _ => AROUND.get(),
+    })
+}
+
+/// While it lives, the code of this thread is that of a task's runner. They nest.
 #[derive(Debug)]
-pub(crate) struct IdScope {
-    outer: u64,
-    _not_send: PhantomData<*const ()>,
+pub(super) struct IdScope {
+    outer: *mut Header,
 }
 
 impl IdScope {
-    /// Makes `id` the current task until the value is dropped.
+    /// Makes `task` the current one until the value is dropped. The caller is its runner.
     #[inline]
-    pub(crate) fn enter(id: Id) -> IdScope {
+    pub(super) fn enter(task: NonNull<Header>) -> IdScope {
         IdScope {
-            outer: CURRENT.replace(id.get()),
-            _not_send: PhantomData,
+            outer: CURRENT.replace(task.as_ptr()),
         }
     }
 }
@@ -130,30 +143,28 @@ impl Drop for IdScope {
     }
 }
 
-/// While it lives, the code of this thread is in the middle of a poll, or of dropping the future at its end.
+/// While it lives, the code of this thread belongs to a task of which something is dropped. They nest.
 #[derive(Debug)]
-pub(super) struct Polled {
+pub(super) struct DropScope {
     outer: *mut Header,
+    around: *mut Header,
 }
 
-impl Polled {
-    /// The runner, which has a reference and keeps it while the value lives, begins.
-    #[inline]
-    pub(super) fn enter(task: NonNull<Header>) -> Polled {
-        Polled {
-            outer: POLLED.replace(task.as_ptr()),
+impl DropScope {
+    /// Makes `task` the current one until the value is dropped. The task outlives that.
+    pub(super) fn enter(task: NonNull<Header>) -> DropScope {
+        let runs = polled().map_or(std::ptr::null_mut(), NonNull::as_ptr);
+        let around = AROUND.replace(runs);
+        DropScope {
+            outer: CURRENT.replace(task.as_ptr().map_addr(|address| address | DROPS)),
+            around,
         }
     }
 }
 
-impl Drop for Polled {
-    #[inline]
+impl Drop for DropScope {
     fn drop(&mut self) {
-        POLLED.set(self.outer);
+        CURRENT.set(self.outer);
+        AROUND.set(self.around);
     }
-}
-
-/// The task whose future this code belongs to, as long as that runs. In a handler it is the interrupted code's.
-pub(super) fn polled() -> Option<NonNull<Header>> {
-    NonNull::new(POLLED.get())
 }

@@ -12,7 +12,7 @@
 
 use super::error::JoinError;
 use super::header::{Header, Reference, Vtable};
-use super::id::{Id, IdScope, Polled};
+use super::id::{DropScope, Id, IdScope};
 use super::stage::{Stage, contain, discard};
 use super::state::{BeginPoll, BeginShutdown, Completed, EndPoll, JoinWoken, Released};
 use super::{Notified, Schedule, TaskRef, waker};
@@ -113,8 +113,7 @@ where
         // SAFETY: the reference lasts until it is given back below.
         let cell = unsafe { Self::of(task) };
         let polled = {
-            let _scope = IdScope::enter(cell.header.id);
-            let _polled = Polled::enter(task);
+            let _scope = IdScope::enter(task);
             // SAFETY: the reference outlasts the borrowed waker, which stays in this block.
             let waker = unsafe { waker::borrowed(task) };
             // SAFETY: the runner has the stage (State, Invariant 1), the task was never polled to its end, and
@@ -155,8 +154,7 @@ where
         let cell = unsafe { Self::of(task) };
         let id = cell.header.id;
         {
-            let _scope = IdScope::enter(id);
-            let _polled = Polled::enter(task);
+            let _scope = IdScope::enter(task);
             // SAFETY: the runner has the stage (State, Invariant 1).
             let error = match unsafe { cell.stage.clear() } {
                 Ok(()) => JoinError::cancelled(id),
@@ -284,7 +282,7 @@ where
         if cell.header.state.load().is_lost() {
             return;
         }
-        let _scope = IdScope::enter(cell.header.id);
+        let _scope = DropScope::enter(task);
         // SAFETY: the output is the caller's, and with it the stage of a complete task.
         if let Err(payload) = unsafe { cell.stage.clear() } {
             discard(payload);
@@ -301,7 +299,7 @@ where
     unsafe fn dealloc(task: NonNull<Header>) {
         // SAFETY: it came from a box of this type and nobody else has it (above).
         let cell = unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) };
-        let _scope = IdScope::enter(cell.header.id);
+        let _scope = DropScope::enter(NonNull::from(&cell.header));
         // SAFETY: the whole task is ours.
         if let Err(payload) = unsafe { cell.stage.clear() } {
             discard(payload);
