@@ -58,6 +58,6 @@ fn main() {
 
     let said = said_by("task");
     assert!(said.contains("preemptive: task 1 has"), "{said}");
-    assert!(said.contains("recurse_for_ever"), "{said}");
+    assert!(said.contains("recurse_for_ever\n"), "{said}");
     println!("two overflows on the main thread: ok");
 }
