@@ -145,13 +145,16 @@ fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
         .poll(&mut Context::from_waker(Waker::noop()))
 }
 
+type Sending<'a> = Pin<Box<Send<'a, u32>>>;
+type Receiving<'a> = Pin<Box<Recv<'a, u32>>>;
+
 /// A channel beside its model.
 struct Pair<'a> {
     sender: &'a Sender<u32>,
     receiver: &'a Receiver<u32>,
     model: Model,
-    sends: Vec<(usize, u32, Pin<Box<Send<'a, u32>>>)>,
-    recvs: Vec<(usize, Pin<Box<Recv<'a, u32>>>)>,
+    sends: Vec<(usize, u32, Sending<'a>)>,
+    recvs: Vec<(usize, Receiving<'a>)>,
     next: u32,
 }
 

@@ -172,13 +172,13 @@ fn values_handed_to_who_gives_up_come_in_order() {
                         continue;
                     };
                     // That there was something for this one means that those before have got theirs.
-                    for before in 0..index {
-                        let Some(Some(number)) = poll_once(&mut recvs[before]).await else {
+                    for before in recvs.iter_mut().take(index) {
+                        let Some(Some(number)) = poll_once(before).await else {
                             panic!("a value has overtaken a waiting receiver");
                         };
                         assert_eq!(number, wanted);
                         wanted += 1;
-                        recvs[before] = Some(Box::pin(receiver.recv()));
+                        *before = Some(Box::pin(receiver.recv()));
                     }
                     let Some(number) = last else {
                         return wanted;
@@ -239,11 +239,11 @@ fn closes_race_with_everything() {
                 }
             }));
         }
-        for index in 0..3 {
+        for (index, way) in WAYS.into_iter().enumerate() {
             let receiver = receiver.clone();
             tasks.push(runtime.spawn(async move {
                 for _ in 0..50 * (index + 1) {
-                    if receive(&receiver, WAYS[index]).await.is_none() {
+                    if receive(&receiver, way).await.is_none() {
                         return;
                     }
                 }

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Samples of each figure.
-const SAMPLES: usize = 9;
+const SAMPLES: usize = 7;
 /// How long one should take.
-const SAMPLE: Duration = Duration::from_millis(30);
+const SAMPLE: Duration = Duration::from_millis(80);
 /// So many tasks that never await.
 const HOGS: usize = 8;
 
@@ -236,17 +236,19 @@ fn exchange<C: Channel>(
     start.elapsed()
 }
 
+type Sampler<'a> = Box<dyn FnMut() -> f64 + 'a>;
+
 /// Takes one sample after another, in nanoseconds per message.
 fn sampler<'a, C: Channel>(
     runtime: &'a Runtime,
     case: Case,
     blocking: bool,
-) -> Option<(&'static str, Box<dyn FnMut() -> f64 + 'a>)> {
+) -> Option<(&'static str, Sampler<'a>)> {
     if case.capacity < C::LEAST || (case.pairs > 1 && !C::SHARED) {
         return None;
     }
-    // So many that a sample takes its time.
-    let mut messages = 100;
+    // So many that a sample takes its time, and that what it takes to begin does not count.
+    let mut messages = 1_000;
     loop {
         let took = exchange::<C>(runtime, case, blocking, messages);
         if took * 2 > SAMPLE {

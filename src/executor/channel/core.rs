@@ -243,7 +243,7 @@ impl<T> Core<T> {
                 return (false, Some(new));
             }
             // SAFETY: the lock is held, and it waits.
-            (true, unsafe { waiter.wake_mut() }.replace(new))
+            (true, unsafe { waiter.replace_wake(new) })
         })
     }
 

@@ -105,14 +105,14 @@ impl<T> Waiter<T> {
         unsafe { (*self.slot.get()).assume_init_read() }
     }
 
-    /// Whom it would wake.
+    /// Exchanges whom it wakes.
     ///
     /// # Safety
     ///
     /// - The caller holds the lock, and the waiter is in a list.
-    pub(super) unsafe fn wake_mut(&self) -> &mut Option<Wake> {
+    pub(super) unsafe fn replace_wake(&self, new: Wake) -> Option<Wake> {
         // SAFETY: the lock's.
-        unsafe { &mut *self.wake.get() }
+        unsafe { (*self.wake.get()).replace(new) }
     }
 
     /// The last touch of a waiter that was taken off its list; whom to wake once the lock is free.
