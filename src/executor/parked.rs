@@ -1,12 +1,15 @@
-//! What becomes of polls that are parked, or have been: where they are queued, and how they end with their runtime.
+//! What becomes of polls that are parked, or have been: what their worker does next, where they are queued, and how they end
+//! with their runtime.
 //!
 //! The waits themselves are in `parker`, the words in `stack::parked`.
 
 use super::batch::Place;
+use super::fiber_loop::{has_other_duty, take_own};
 use super::parker::Parker;
 use super::processor::Processor;
 use super::shared::Shared;
 use super::task::{Notified, Resumption};
+use super::worker::{Goes, New, Worker};
 use crate::preempt::Critical;
 use crate::primitives::atomic::Ordering;
 use crate::stack::{Fiber, Taken};
@@ -120,5 +123,69 @@ impl Shared {
         {
             self.rearm(processor, false);
         }
+    }
+}
+
+impl Worker {
+    /// In the middle of a poll: parks the fiber, whose parker this is.
+    pub(crate) fn park(&self, fiber: &Fiber, parker: &Parker) {
+        self.parker.set(parker);
+        self.mcall(fiber, parked);
+    }
+
+    /// What comes after a poll that parks, if it is there: the owner of a fiber that is not published waits for nothing.
+    fn after_parking(&self, processor: &Processor, was_wanted: bool) -> Option<New> {
+        let shared = self.shared();
+        // Two polls that wake each other in turn: no need for the loop between them.
+        if !has_other_duty(shared, processor)
+            && let Some(task) = take_own(processor)
+        {
+            match task.parked_poll() {
+                Ok(next) => return Some(New::Woken(next, was_wanted)),
+                Err(task) => {
+                    if let Some(other) = processor.slot.put(task) {
+                        processor.queue.push(other, &shared.global);
+                    }
+                }
+            }
+        }
+        if !shared.interactive_waits(processor)
+            && let Some(next) = shared.batch.pop()
+        {
+            return Some(New::Preempted(next));
+        }
+        shared
+            .take_spare_fiber()
+            .map(New::Spare)
+            .or_else(|| shared.batch.pop().map(New::Preempted))
+    }
+}
+
+/// A fiber parks in the middle of a poll.
+unsafe extern "sysv64" fn parked(argument: *mut ()) -> ! {
+    // SAFETY: `mcall` passes its worker.
+    let worker = unsafe { Worker::of(argument) };
+    let fiber = worker.detach();
+    let parker = worker.parker.replace(std::ptr::null());
+    // SAFETY: `park` has set it, and what it points to is the suspended fiber's.
+    if unsafe { &*parker }.is_notified() {
+        worker.enter(fiber)
+    }
+    // Whoever wanted the fiber to make room gets what it asked for.
+    let was_wanted = fiber.is_wanted();
+    if was_wanted {
+        fiber.unpoison();
+    }
+    let goes = Goes::Parked(parker);
+    if let Some(processor) = worker.processor()
+        && let Some(new) = worker.after_parking(processor, was_wanted)
+    {
+        worker.switch(processor, Some((fiber, goes)), new);
+    }
+    worker.keep_signal_stack(fiber);
+    worker.publish(fiber, goes);
+    match worker.processor() {
+        Some(processor) => worker.dispatch(processor),
+        None => worker.spare(),
     }
 }

@@ -25,7 +25,6 @@
 
 use super::actions::WorkerActions;
 use super::batch::Place;
-use super::fiber_loop::{has_other_duty, take_own};
 use super::parker::Parker;
 use super::processor::Processor;
 use super::shared::Shared;
@@ -62,7 +61,7 @@ pub(crate) struct Worker {
     /// What `leave_for` switches to.
     next: Cell<Option<New>>,
     /// What the fiber is to park for.
-    parker: Cell<*const Parker>,
+    pub(super) parker: Cell<*const Parker>,
     /// Where the thread goes on when the worker ends.
     home: UnsafeCell<arch::Saved>,
     /// The thread has ended.
@@ -76,7 +75,7 @@ unsafe impl Send for Worker {}
 
 /// Where a fiber that leaves its worker goes.
 #[derive(Clone, Copy, Debug)]
-enum Goes {
+pub(super) enum Goes {
     /// It is in the middle of a poll.
     Batch(Place),
     /// It is at the top of its loop.
@@ -87,7 +86,7 @@ enum Goes {
 
 /// What a worker goes on with.
 #[derive(Clone, Copy, Debug)]
-enum New {
+pub(super) enum New {
     /// A poll that was preempted.
     Preempted(&'static Fiber),
     /// A poll that was parked. It runs like a task; `true`: what ran before was wanted, so what is known of it is void.
@@ -177,12 +176,6 @@ impl Worker {
         self.mcall(fiber, switch_to_next);
     }
 
-    /// In the middle of a poll: parks the fiber, whose parker this is.
-    pub(crate) fn park(&self, fiber: &Fiber, parker: &Parker) {
-        self.parker.set(parker);
-        self.mcall(fiber, parked);
-    }
-
     /// From the top of the loop: this fiber becomes spare, and so does the worker, which has no processor.
     pub(crate) fn leave_without_processor(&self, fiber: &Fiber) {
         self.mcall(fiber, become_spare);
@@ -226,7 +219,7 @@ impl Worker {
     }
 
     /// Puts a suspended fiber where it can be found.
-    fn publish(&self, fiber: &'static Fiber, goes: Goes) {
+    pub(super) fn publish(&self, fiber: &'static Fiber, goes: Goes) {
         let shared = self.shared();
         fiber.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
         if fiber.is_home() && matches!(goes, Goes::Spare) {
@@ -251,7 +244,7 @@ impl Worker {
     }
 
     /// Leaves the system stack for `new`, whose signal stack is installed.
-    fn enter(&self, new: &'static Fiber) -> ! {
+    pub(super) fn enter(&self, new: &'static Fiber) -> ! {
         let me = self.argument();
         if new.preemptions.load(Ordering::Relaxed) > 0
             && new.last_worker.swap(me, Ordering::Relaxed) != me
@@ -281,7 +274,12 @@ impl Worker {
     }
 
     /// From `old`, if any, to `new`: a preempted poll, or a spare fiber that takes tasks.
-    fn switch(&self, processor: &Processor, old: Option<(&'static Fiber, Goes)>, new: New) -> ! {
+    pub(super) fn switch(
+        &self,
+        processor: &Processor,
+        old: Option<(&'static Fiber, Goes)>,
+        new: New,
+    ) -> ! {
         let shared = self.shared();
         let (New::Preempted(fiber) | New::Woken(fiber, _) | New::Spare(fiber)) = new;
         // SAFETY: the worker owns both fibers.
@@ -296,33 +294,6 @@ impl Worker {
             New::Spare(_) => shared.switched(processor, None),
         }
         self.enter(fiber)
-    }
-
-    /// What comes after a poll that parks, if it is there: the owner of a fiber that is not published waits for nothing.
-    fn after_parking(&self, processor: &Processor, was_wanted: bool) -> Option<New> {
-        let shared = self.shared();
-        // Two polls that wake each other in turn: no need for the loop between them.
-        if !has_other_duty(shared, processor)
-            && let Some(task) = take_own(processor)
-        {
-            match task.parked_poll() {
-                Ok(next) => return Some(New::Woken(next, was_wanted)),
-                Err(task) => {
-                    if let Some(other) = processor.slot.put(task) {
-                        processor.queue.push(other, &shared.global);
-                    }
-                }
-            }
-        }
-        if !shared.interactive_waits(processor)
-            && let Some(next) = shared.batch.pop()
-        {
-            return Some(New::Preempted(next));
-        }
-        shared
-            .take_spare_fiber()
-            .map(New::Spare)
-            .or_else(|| shared.batch.pop().map(New::Preempted))
     }
 
     /// A processor and no fiber: finds one. Does not return.
@@ -603,33 +574,4 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         shared.switched(processor, Some(fiber));
     }
     worker.enter(fiber)
-}
-
-/// A fiber parks in the middle of a poll.
-unsafe extern "sysv64" fn parked(argument: *mut ()) -> ! {
-    // SAFETY: `mcall` passes its worker.
-    let worker = unsafe { Worker::of(argument) };
-    let fiber = worker.detach();
-    let parker = worker.parker.replace(std::ptr::null());
-    // SAFETY: `park` has set it, and what it points to is the suspended fiber's.
-    if unsafe { &*parker }.is_notified() {
-        worker.enter(fiber)
-    }
-    // Whoever wanted the fiber to make room gets what it asked for.
-    let was_wanted = fiber.is_wanted();
-    if was_wanted {
-        fiber.unpoison();
-    }
-    let goes = Goes::Parked(parker);
-    if let Some(processor) = worker.processor()
-        && let Some(new) = worker.after_parking(processor, was_wanted)
-    {
-        worker.switch(processor, Some((fiber, goes)), new);
-    }
-    worker.keep_signal_stack(fiber);
-    worker.publish(fiber, goes);
-    match worker.processor() {
-        Some(processor) => worker.dispatch(processor),
-        None => worker.spare(),
-    }
 }

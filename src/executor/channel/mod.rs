@@ -67,6 +67,7 @@ mod error;
 mod parked;
 mod recv;
 mod send;
+mod state;
 mod waiter;
 
 pub use error::{SendError, TryRecvError, TrySendError};
