@@ -13,6 +13,8 @@
 //!                                           leave_without_processor ──────┘
 //! ```
 //!
+//! A poll that parks leaves its worker like one that is preempted: see `parked`.
+//!
 //! Every function below runs on the system stack, at its base: `mcall` adds its frames below what the stack
 //! already holds, and none of them returns. They are critical sections (R1): the worker's `fiber` is null, so
 //! the signal handler leaves them alone.
