@@ -134,14 +134,14 @@ fn exchange(capacity: usize, blocking: bool, count: usize) {
 
 #[test]
 fn values_pass_without_room() {
-    check(3, || exchange(0, false, 2));
-    check(3, || exchange(0, true, 2));
+    check(2, || exchange(0, false, 2));
+    check(2, || exchange(0, true, 2));
 }
 
 #[test]
 fn values_pass_with_room() {
-    check(3, || exchange(1, false, 3));
-    check(3, || exchange(1, true, 3));
+    check(2, || exchange(1, false, 3));
+    check(2, || exchange(1, true, 3));
 }
 
 /// A receive that is given up, with a value or without, and those that follow.
@@ -173,19 +173,19 @@ fn a_receive_that_is_given_up(capacity: usize, forgets: bool) {
 #[test]
 fn what_was_handed_to_who_gives_up_comes_next() {
     for capacity in [0, 1] {
-        check(3, move || a_receive_that_is_given_up(capacity, false));
+        check(2, move || a_receive_that_is_given_up(capacity, false));
     }
 }
 
 #[test]
 #[should_panic(expected = "left: Some(2)")]
 fn without_putting_it_back_a_value_would_be_lost() {
-    check(3, || a_receive_that_is_given_up(1, true));
+    check(2, || a_receive_that_is_given_up(1, true));
 }
 
 #[test]
 fn a_value_that_is_put_back_goes_to_another_that_waits() {
-    check(3, || {
+    check(2, || {
         let values = Values::new();
         let (sender, receiver) = channel::<Value>(1);
         let other = {
@@ -205,7 +205,7 @@ fn a_value_that_is_put_back_goes_to_another_that_waits() {
 
 #[test]
 fn a_send_that_is_given_up_is_sent_or_is_not() {
-    check(3, || {
+    check(2, || {
         let values = Values::new();
         let (sender, receiver) = channel(0);
         let sending = {
@@ -223,7 +223,7 @@ fn a_send_that_is_given_up_is_sent_or_is_not() {
 #[test]
 fn a_close_leaves_nobody_waiting_and_no_value_behind() {
     for capacity in [0, 1] {
-        check(3, move || {
+        check(2, move || {
             let values = Values::new();
             let (sender, receiver) = channel(capacity);
             let sending = {
@@ -244,7 +244,7 @@ fn a_close_leaves_nobody_waiting_and_no_value_behind() {
 
 #[test]
 fn the_last_sender_tells_who_waits() {
-    check(3, || {
+    check(2, || {
         let values = Values::new();
         let (sender, receiver) = channel(1);
         let threads = [1, 2].map(|number| {
