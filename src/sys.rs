@@ -227,6 +227,20 @@ pub(crate) fn sigaltstack(new: &SignalStack) -> Result<SignalStack, Errno> {
     Ok(old)
 }
 
+/// Does the caller run on the kernel thread's signal stack?
+pub(crate) fn is_on_signal_stack() -> bool {
+    let mut now = SignalStack {
+        ss_sp: std::ptr::null_mut(),
+        ss_flags: 0,
+        ss_size: 0,
+    };
+    let asked = call(
+        libc::SYS_sigaltstack,
+        [0, &mut now as *mut _ as usize, 0, 0, 0, 0],
+    );
+    asked.is_ok() && now.ss_flags & libc::SS_ONSTACK != 0
+}
+
 /// Sends `signal` to one thread of this process with `value` in its `si_value`.
 pub(crate) fn tgsigqueue(thread: i32, signal: i32, value: usize) -> Result<(), Errno> {
     // The kernel's siginfo: number, error, code, padding, then for SI_QUEUE pid, uid, value.

@@ -48,8 +48,9 @@ const OVERHEAD: usize = 1024;
 /// returned, one is kept for the next call and a few in a pool, others are unmapped: a call at the boundary in a
 /// loop costs some tens of nanoseconds, not a system call. Where no memory can be reserved, `f` runs here.
 ///
-/// On a stack that the runtime knows nothing of (a signal handler's, one that a generator crate has made) `f` always gets
-/// a new segment.
+/// On a stack that the runtime knows nothing of, such as one that a generator crate has made, `f` always gets a new
+/// segment. But on a signal stack (`SA_ONSTACK`) it always runs where it is: for the kernel a signal stack that the stack
+/// pointer has left is free, and the next signal's frame would overwrite the handler's.
 ///
 /// # Panics
 ///
@@ -69,7 +70,11 @@ const OVERHEAD: usize = 1024;
 /// assert_eq!(depth(100_000), 100_000);
 /// ```
 pub fn grow<R>(red_zone: usize, segment: usize, f: impl FnOnce() -> R) -> R {
-    if remaining().is_some_and(|bytes| bytes >= red_zone) {
+    let fits = match remaining() {
+        Some(bytes) => bytes >= red_zone,
+        None => crate::sys::is_on_signal_stack(),
+    };
+    if fits {
         return f();
     }
     on_new_segment(segment.saturating_add(OVERHEAD), f)
