@@ -17,7 +17,9 @@
 //!
 //! [`Stack`] is thread-local: only code that runs under the identity reads or writes it, but for the guard word in it.
 //! A preempted fiber keeps it, with its thread-local storage. A signal handler of the application's may interrupt any
-//! step below and check; it runs on a signal stack, outside of what `low` and `high` say, and so leaves all this alone.
+//! step below and check. On a signal stack, outside of what `low` and `high` say, it leaves all this alone. One that runs
+//! on the stack that it has interrupted may grow as well, and is through with it before the interrupted step goes on: so
+//! what it leaves behind must do for both.
 //!
 //! # The hot split
 //!
@@ -30,7 +32,7 @@ use super::guard::{Guard, RED_ZONE};
 use super::map::{self, Region};
 use super::pool;
 use crate::arch;
-use crate::primitives::atomic::{AtomicUsize, Ordering};
+use crate::primitives::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sys;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -109,7 +111,8 @@ pub(crate) struct Stack {
     /// The current segment; both 0 where it is unknown.
     low: Cell<usize>,
     high: Cell<usize>,
-    spare: Cell<*mut Segment>,
+    /// It changes by exchanges, each of which is one instruction: see `take`.
+    spare: AtomicPtr<Segment>,
 }
 
 /// It lies in [`arch::own`], which no destructor empties: checks work until the thread's last instruction.
@@ -117,7 +120,7 @@ const _: () =
     assert!(size_of::<Stack>() <= arch::OWN_SIZE && std::mem::offset_of!(Stack, guard) == 0);
 
 thread_local! {
-    /// Gives the spare segment back when the thread ends. Touched by whoever maps the first.
+    /// Gives the spare segment back when the thread ends. Touched by whoever gets one, from the pool or a new one.
     static SPARE: Spare = const { Spare };
 }
 
@@ -199,28 +202,25 @@ impl Stack {
 
     /// A segment with at least `size` bytes.
     fn take(&self, size: usize) -> Option<*mut Segment> {
-        let spare = self.spare.get();
+        // Out of its place before it is looked at: a handler of the application's that runs on this very stack, and
+        // grows, may come in between, and give what it finds there to the pool.
+        let spare = self.spare.swap(null_mut(), Ordering::Relaxed);
         // SAFETY: null, or the identity's own.
-        if let Some(segment) = unsafe { spare.as_ref() }
-            && segment.region().size() >= size
-        {
-            self.spare.set(null_mut());
-            return Some(spare);
-        }
-        if size <= SEGMENT {
-            let pooled = pool::take(shard());
-            if pooled.is_some() {
-                return pooled;
+        if let Some(segment) = unsafe { spare.as_ref() } {
+            if segment.region().size() >= size {
+                return Some(spare);
             }
+            self.leave(spare);
         }
-        // At the end of a thread's life there is nobody to clean up any more.
+        // Whatever comes of it will be spare. At the end of a thread's life there is nobody to clean up any more.
         let _ = SPARE.try_with(|_| {});
-        Segment::map(size.max(SEGMENT))
+        let pooled = (size <= SEGMENT).then(|| pool::take(shard())).flatten();
+        pooled.or_else(|| Segment::map(size.max(SEGMENT)))
     }
 
     /// Whoever owns the stack: the code that runs on it, or the owner of a suspended fiber.
     pub(super) fn unmap_spare(&self) {
-        let spare = self.spare.replace(null_mut());
+        let spare = self.spare.swap(null_mut(), Ordering::Relaxed);
         if !spare.is_null() {
             // SAFETY: spare, so nobody runs on it.
             unsafe { Segment::unmap(spare) };
@@ -230,7 +230,7 @@ impl Stack {
     /// The caller has left `segment`.
     fn leave(&self, segment: *mut Segment) {
         // Never both in hand and spare: code of the application's may come between any two steps.
-        let before = self.spare.replace(segment);
+        let before = self.spare.swap(segment, Ordering::Relaxed);
         if before.is_null() {
             return;
         }
