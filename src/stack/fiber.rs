@@ -230,13 +230,14 @@ impl Fiber {
     /// Undoes [`adopt`](Self::adopt), on the same thread.
     pub(crate) fn release(&'static self) {
         set_current(std::ptr::null());
-        // What was asked of the fiber is not asked of the thread.
-        segment::own(|stack| stack.guard().restore());
         self.guard_lock.lock();
         self.gate
             .guard
             .store(NOBODYS.word().cast_mut(), Ordering::Relaxed);
         self.guard_lock.unlock();
+        // What was asked of the fiber is not asked of the thread. Now that nobody can ask any more: the thread's own
+        // checks do not honour requests.
+        segment::own(|stack| stack.guard().restore());
     }
 
     /// The guard word is the one of the calling identity from here on.
