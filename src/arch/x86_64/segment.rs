@@ -161,8 +161,11 @@ pub(crate) unsafe extern "sysv64-unwind" fn call_on(
         ".cfi_offset rbp, -16",
         "mov rbp, rsp",
         ".cfi_def_cfa_register rbp",
+        // Unless there is one: optimised as a whole, a program with two versions of this crate is one assembly file.
+        ".ifndef __morestack",
         ".type __morestack, @function",
         "__morestack:",
+        ".endif",
         "mov rsp, rdi",
         "mov rdi, rdx",
         "call rsi",
