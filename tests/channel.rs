@@ -272,7 +272,7 @@ fn a_panicking_waker_keeps_nobody_else_asleep() {
     support::load::quiet();
     let (sender, receiver) = channel::<u32>(0);
     let count = Arc::new(Count::default());
-    let mut recvs: Vec<_> = (0..5).map(|_| Box::pin(receiver.recv())).collect();
+    let mut recvs: Vec<_> = (0..50).map(|_| Box::pin(receiver.recv())).collect();
     for (index, recv) in recvs.iter_mut().enumerate() {
         let waker = match index {
             1 => Waker::from(Arc::new(Panics)),
@@ -286,7 +286,7 @@ fn a_panicking_waker_keeps_nobody_else_asleep() {
     }
     let closed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(sender)));
     assert!(closed.is_err());
-    assert_eq!(count.0.load(Ordering::SeqCst), 4);
+    assert_eq!(count.0.load(Ordering::SeqCst), 49);
 }
 
 #[test]

@@ -232,27 +232,32 @@ impl<T> Core<T> {
 
     /// Closes the channel: nothing more is sent, and who waits is told.
     pub(super) fn close(&self) {
-        loop {
-            let mut wakes = Wakes([const { None }; BATCH]);
-            let mut count = 0;
-            let done = self.locked(|state| {
-                state.closed = true;
-                while count < BATCH {
-                    let next = state.receivers.pop().or_else(|| state.senders.pop());
-                    let Some(waiter) = next else {
-                        return true;
-                    };
-                    // SAFETY: the lock is held, and it was taken off its list.
-                    wakes.0[count] = unsafe { Waiter::finish(waiter, CLOSED) };
-                    count += 1;
-                }
-                false
-            });
-            drop(wakes);
-            if done {
-                return;
+        /// Goes on where a waker's panic ended it.
+        struct Rest<'a, T>(&'a Core<T>);
+        impl<T> Drop for Rest<'_, T> {
+            fn drop(&mut self) {
+                while self.0.close_some() {}
             }
         }
+        let _rest = Rest(self);
+        while self.close_some() {}
+    }
+
+    /// Tells some of those who wait. True: there may be more.
+    fn close_some(&self) -> bool {
+        let mut wakes = Wakes([const { None }; BATCH]);
+        self.locked(|state| {
+            state.closed = true;
+            for place in &mut wakes.0 {
+                let next = state.receivers.pop().or_else(|| state.senders.pop());
+                let Some(waiter) = next else {
+                    return false;
+                };
+                // SAFETY: the lock is held, and it was taken off its list.
+                *place = unsafe { Waiter::finish(waiter, CLOSED) };
+            }
+            true
+        })
     }
 
     /// Drops what nobody can receive any more. The channel is closed.

@@ -102,7 +102,7 @@ pub(super) unsafe fn hand<T>(
 impl<T> State<T> {
     pub(super) fn new(capacity: usize) -> State<T> {
         State {
-            ring: (0..capacity).map(|_| MaybeUninit::uninit()).collect(),
+            ring: Box::new_uninit_slice(capacity),
             head: 0,
             len: 0,
             receivers: List::new(),
