@@ -43,6 +43,8 @@ global_asm!(
     ".pushsection .tdata.preemptive_own, \"awT\", @progbits",
     ".balign 64",
     concat!(".globl ", own_symbol!()),
+    // One for each library that this crate is linked into: see `slow_path`.
+    concat!(".hidden ", own_symbol!()),
     concat!(".type ", own_symbol!(), ", @object"),
     concat!(".size ", own_symbol!(), ", 64"),
     concat!(own_symbol!(), ":"),
@@ -110,13 +112,16 @@ pub(crate) fn is_clear_by<const ZONE: usize, const USUAL: usize>() -> bool {
 /// Calls what a failed check leads to, with the bytes that the caller wants beyond the red zone. True: it has less.
 ///
 /// A call by name: a call of a Rust function in another crate goes through a pointer, which the compiler would load
-/// ahead of the check.
+/// ahead of the check. The name is hidden wherever it is used, which hides it in what is linked: a library would export it
+/// otherwise, and the checks of the next library in the process would lead to the slow path of the first, which knows
+/// other guard words.
 #[inline(always)]
 pub(crate) fn slow_path(extra: usize) -> bool {
     let is_short: u8;
     // SAFETY: the function has the C ABI, takes a number and returns a bool; it does not unwind.
     unsafe {
         asm!(
+            concat!(".hidden ", slow_path_symbol!()),
             concat!("call ", slow_path_symbol!()),
             in("rdi") extra,
             lateout("al") is_short,
