@@ -173,8 +173,11 @@ fn values_handed_to_who_gives_up_come_in_order() {
                     };
                     // That there was something for this one means that those before have got theirs.
                     for before in recvs.iter_mut().take(index) {
-                        let Some(Some(number)) = poll_once(before).await else {
-                            panic!("a value has overtaken a waiting receiver");
+                        let number = match poll_once(before).await {
+                            Some(Some(number)) => number,
+                            // It was closed while both waited.
+                            Some(None) if last.is_none() => continue,
+                            _ => panic!("a value has overtaken a waiting receiver"),
                         };
                         assert_eq!(number, wanted);
                         wanted += 1;
