@@ -8,7 +8,9 @@ use preemptive::task::JoinHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::load::{Drops, Hogs, LONG, SHORT, block_on, runtime, wait_until};
+use support::load::{
+    Drops, Hogs, LONG, SHORT, block_on, runtime, wait_for_idle_threads, wait_until,
+};
 
 const SLICE: Duration = Duration::from_millis(10);
 
@@ -240,7 +242,7 @@ fn a_shutdown_with_a_deadline_leaves_parked_polls_to_their_lenders() {
         assert_eq!(drops.count(), 0);
         (0..6).for_each(|_| sender.blocking_send(1).unwrap());
         drop(sender);
-        wait_until("they have ended", || drops.count() == 3);
+        wait_for_idle_threads("they have ended", || drops.count() == 3);
     }
 }
 
