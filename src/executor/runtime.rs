@@ -9,6 +9,7 @@ use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
 use super::task::{self, Id, JoinHandle, Notified, TaskRef};
+use crate::preempt::morestack::safepoint;
 use crate::primitives::Arc;
 use crate::sys;
 use std::error::Error;
@@ -310,6 +311,7 @@ impl Handle {
     ///
     /// There is none.
     pub fn try_current() -> Result<Handle, TryCurrentError> {
+        safepoint();
         context::current().ok_or(TryCurrentError { _private: () })
     }
 

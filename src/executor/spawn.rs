@@ -3,6 +3,7 @@
 use super::context;
 use super::runtime::{Handle, NO_RUNTIME};
 use super::task::JoinHandle;
+use crate::preempt::morestack::safepoint;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -78,6 +79,7 @@ pub async fn yield_now() {
         type Output = ();
 
         fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+            safepoint();
             if std::mem::replace(&mut self.0, true) {
                 return Poll::Ready(());
             }

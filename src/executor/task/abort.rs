@@ -2,6 +2,7 @@
 
 use super::header::Reference;
 use super::id::Id;
+use crate::preempt::morestack::safepoint;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -35,6 +36,7 @@ impl AbortHandle {
 
     /// Cancels the task, as [`JoinHandle::abort`](super::JoinHandle::abort) does.
     pub fn abort(&self) {
+        safepoint();
         self.0.abort();
     }
 
@@ -43,6 +45,7 @@ impl AbortHandle {
     ///
     /// Right after [`abort`](AbortHandle::abort) it may still be `false`.
     pub fn is_finished(&self) -> bool {
+        safepoint();
         self.0.state().load().is_complete()
     }
 

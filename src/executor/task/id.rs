@@ -1,6 +1,7 @@
 //! Names of tasks, and which task the current code belongs to.
 
 use super::header::Header;
+use crate::preempt::morestack::safepoint;
 use crate::primitives::atomic::AtomicU64;
 use std::cell::Cell;
 use std::fmt;
@@ -104,6 +105,7 @@ pub fn id() -> Id {
 /// assert!(preemptive::task::try_id().is_none());
 /// ```
 pub fn try_id() -> Option<Id> {
+    safepoint();
     let task = CURRENT.get().map_addr(|address| address & !DROPS);
     // SAFETY: null, or the task of a scope that lasts, which has a reference or is the last to use it; and headers
     // are only ever shared.

@@ -6,6 +6,7 @@ use super::header::Reference;
 use super::id::Id;
 use super::stage::contain;
 use super::state::{JoinDropped, JoinWaker};
+use crate::preempt::morestack::safepoint;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -105,6 +106,7 @@ impl<T> JoinHandle<T> {
     /// })
     /// ```
     pub fn abort(&self) {
+        safepoint();
         self.task.abort();
     }
 
@@ -129,6 +131,7 @@ impl<T> JoinHandle<T> {
     /// })
     /// ```
     pub fn is_finished(&self) -> bool {
+        safepoint();
         self.task.state().load().is_complete()
     }
 
@@ -180,6 +183,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        safepoint();
         match self.look_or_register(cx.waker()) {
             Found::Waiting => Poll::Pending,
             Found::Complete => {

@@ -1,6 +1,7 @@
 //! Points in time, and where they lie on the clock of the timers.
 
 use crate::executor::timer::NEVER;
+use crate::preempt::morestack::safepoint;
 use crate::primitives::OnceLock;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
@@ -26,6 +27,7 @@ impl Instant {
     /// This moment.
     #[must_use]
     pub fn now() -> Instant {
+        safepoint();
         Instant(time::Instant::now())
     }
 

@@ -3,6 +3,7 @@
 use super::Instant;
 use crate::executor::context;
 use crate::executor::timer::{Driver, Entry};
+use crate::preempt::morestack::safepoint;
 use crate::primitives::Arc;
 use std::fmt;
 use std::future::Future;
@@ -133,6 +134,7 @@ impl Sleep {
     /// Whether the sleep is over: its deadline has passed, and it has been polled or reset at least once.
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
+        safepoint();
         self.has_begun && Instant::now() >= self.deadline
     }
 
@@ -171,6 +173,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        safepoint();
         let (this, entry) = self.project();
         *this.has_begun = true;
         let deadline = *this.deadline;
