@@ -49,8 +49,13 @@ impl RawLock {
 
     #[cold]
     fn lock_slow(&self) {
-        // Holders are never preempted by us and hold for well under a microsecond: worth a short spin.
-        for _ in 0..100 {
+        // Holders are never preempted by us and hold for well under a microsecond: worth a short spin. With pauses that
+        // grow: where two cores want the lock all the time, each does several things in a row, rather than wait for what
+        // the lock guards to come over from the other's cache every time.
+        for exponent in 2..8 {
+            for _ in 0..1 << exponent {
+                std::hint::spin_loop();
+            }
             if self.0.load(Ordering::Relaxed) == 0
                 && self
                     .0
@@ -59,7 +64,6 @@ impl RawLock {
             {
                 return;
             }
-            std::hint::spin_loop();
         }
         while self.0.swap(2, Ordering::Acquire) != 0 {
             sys::futex_wait(&self.0, 2, None);
