@@ -332,10 +332,12 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 break;
             }
         }
+        // In this order: whoever ends the supplier says so first, and then asks. Looked at the other way round, its request
+        // could be wiped out between the two, and the supplier would sleep for ever.
+        supply.asked.store(0, Ordering::SeqCst);
         if supply.ends.load(Ordering::SeqCst) {
             return;
         }
-        supply.asked.store(0, Ordering::SeqCst);
         if ids.are_unsettled() {
             // glibc reaches this thread always, so its ids are the process's, sooner or later.
             publish_ids();
