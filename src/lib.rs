@@ -41,13 +41,16 @@ pub mod __private {
 /// Building runtimes, and handles to them.
 pub mod runtime {
     pub use crate::executor::runtime::{EnterGuard, Handle, Runtime, TryCurrentError};
-    pub use crate::executor::{Builder, OnStackOverflow, RuntimeMetrics};
+    pub use crate::executor::{
+        Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics,
+    };
 }
 
 /// Tasks: spawning, joining, aborting, yielding.
 pub mod task {
     pub use crate::executor::TaskBuilder as Builder;
     pub use crate::executor::task::{AbortHandle, Id, JoinError, JoinHandle, id, try_id};
+    pub use crate::executor::{LocalEnterGuard, LocalSet, spawn_local};
     pub use crate::executor::{spawn, spawn_blocking, yield_now};
 }
 

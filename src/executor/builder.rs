@@ -1,6 +1,7 @@
 //! Building a runtime: every option, what it costs, and what it must not be.
 
 use super::environment;
+use super::local::{LocalOptions, LocalRuntime};
 use super::overflow::OnStackOverflow;
 use super::runtime::Runtime;
 use super::shared::Shared;
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) worker_threads: usize,
     /// The current-thread flavour: see `home`.
     pub(crate) home: bool,
+    /// Of that flavour: no poll is preempted.
+    pub(crate) home_only: bool,
     pub(crate) max_threads: usize,
     /// Nanoseconds.
     pub(crate) slice: u64,
@@ -126,6 +129,7 @@ pub struct Builder {
     time_slice: Option<Duration>,
     min_slice: Option<Duration>,
     batch_share: f64,
+    home_only: Option<bool>,
 }
 
 impl Builder {
@@ -135,6 +139,7 @@ impl Builder {
             config: Config {
                 worker_threads: 1,
                 home: false,
+                home_only: false,
                 max_threads: 512,
                 slice: DEFAULT_SLICE,
                 min_slice: DEFAULT_MIN_SLICE,
@@ -155,6 +160,7 @@ impl Builder {
             time_slice: None,
             min_slice: None,
             batch_share: 0.2,
+            home_only: None,
         }
     }
 
@@ -177,6 +183,32 @@ impl Builder {
         let mut builder = Builder::new_multi_thread();
         builder.config.home = true;
         builder
+    }
+
+    /// Whether a current-thread runtime polls tasks nowhere but under the identity of the thread inside `block_on`.
+    /// Default: no, but for a [`LocalRuntime`].
+    ///
+    /// Then every task finds the thread-locals of that thread, always, and *no task is preempted*: a task that hogs holds
+    /// up all the others, and timers, as on any cooperative runtime. Otherwise, while a poll that has used its slice up is set
+    /// aside under that identity, tasks that are `Send` are polled under spare ones, with thread-locals of their own.
+    ///
+    /// No effect on a multi-thread runtime.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    /// use std::cell::Cell;
+    ///
+    /// thread_local!(static REQUEST: Cell<u32> = const { Cell::new(0) });
+    ///
+    /// let runtime = Builder::new_current_thread().home_only(true).build()?;
+    /// REQUEST.set(7);
+    /// let seen = runtime.block_on(async { preemptive::spawn(async { REQUEST.get() }).await });
+    /// assert_eq!(seen.unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn home_only(&mut self, enabled: bool) -> &mut Self {
+        self.home_only = Some(enabled);
+        self
     }
 
     /// How many tasks may run at the same time. Without effect on a current-thread runtime.
@@ -375,6 +407,36 @@ impl Builder {
         self
     }
 
+    /// Builds a runtime that stays on the calling thread, whose tasks need not be `Send`: see [`LocalRuntime`].
+    ///
+    /// # Panics
+    ///
+    /// On a builder of a multi-thread runtime.
+    ///
+    /// # Errors
+    ///
+    /// As for [`build`](Self::build).
+    ///
+    /// ```
+    /// use preemptive::runtime::{Builder, LocalOptions};
+    ///
+    /// let runtime = Builder::new_current_thread().build_local(LocalOptions::default())?;
+    /// let task = runtime.spawn_local(async { std::rc::Rc::new(42) });
+    /// assert_eq!(*runtime.block_on(task).unwrap(), 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn build_local(&mut self, options: LocalOptions) -> io::Result<LocalRuntime> {
+        let _ = options;
+        assert!(
+            self.config.home,
+            "multi_thread is not supported for LocalRuntime: use `Builder::new_current_thread`"
+        );
+        let mut builder = self.clone();
+        builder.home_only.get_or_insert(true);
+        Ok(LocalRuntime::new_from(builder.build()?))
+    }
+
     /// Builds the runtime and starts its threads.
     ///
     /// # Errors
@@ -383,6 +445,7 @@ impl Builder {
     /// threads. Each message names the cure; nothing is left behind.
     pub fn build(&mut self) -> io::Result<Runtime> {
         let mut config = self.config.clone();
+        config.home_only = config.home && self.home_only == Some(true);
         config.worker_threads = match self.worker_threads {
             _ if config.home => 1,
             Some(count) => count,
@@ -407,7 +470,7 @@ impl Builder {
         }
         config.batch_per_task =
             (self.batch_share / (1.0 - self.batch_share) * PARTS as f64).round() as u64;
-        config.async_preempt &= environment::allows_async_preempt();
+        config.async_preempt &= environment::allows_async_preempt() && !config.home_only;
         signal::install(config.signal)?;
         let own = [config.signal, 32, 33].map(|signal| 1_u64 << (signal - 1));
         config.mask = sys::sigmask(None) & !own.iter().fold(0, |mask, bit| mask | bit);

@@ -13,6 +13,7 @@
 //! - `fiber_loop`: the loop that takes and polls tasks; it runs on fibers;
 //! - `worker`: what happens on system stacks: switching, losing and getting processors;
 //! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
+//! - `local`: tasks that are not `Send`: a layer of its own, on top;
 //! - `shared`: the decisions that need everything;
 //! - `parker`, `parked`: polls that wait without holding up a thread;
 //! - `sleep`: why no wake-up is lost; `slice`, `press`: who may run for how long;
@@ -31,6 +32,7 @@ mod environment;
 mod fiber_loop;
 mod histogram;
 mod home;
+mod local;
 mod metrics;
 mod monitor;
 mod overflow;
@@ -54,6 +56,7 @@ mod timer;
 mod worker;
 
 pub use builder::Builder;
+pub use local::{LocalEnterGuard, LocalOptions, LocalRuntime, LocalSet, spawn_local};
 pub use metrics::RuntimeMetrics;
 pub use overflow::OnStackOverflow;
 pub use spawn::{spawn, spawn_blocking, yield_now};

@@ -7,6 +7,7 @@ use super::blocking::BlockingPool;
 use super::builder::Config;
 use super::histogram::Histogram;
 use super::home::Home;
+use super::local::Local;
 use super::metrics::Counters;
 use super::monitor::MonitorState;
 use super::processor::Processor;
@@ -18,8 +19,8 @@ use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
 use super::timer::Timers;
 use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
-use crate::primitives::Arc;
 use crate::primitives::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+use crate::primitives::{Arc, OnceLock};
 use crate::stack::{Fiber, FiberQueue};
 use crate::sys;
 use std::ptr::null_mut;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) poll_times: Box<[Histogram]>,
     pub(crate) blocking: BlockingPool,
     pub(crate) home: Home,
+    /// A local runtime's own set.
+    pub(crate) local: OnceLock<Arc<Local>>,
     /// The processor that is called to take tasks from others, plus one; 0 if none is. See `slice`.
     pub(crate) pressing: AtomicUsize,
     /// Processors that run a batch fiber.
@@ -91,6 +94,7 @@ impl Shared {
             },
             blocking: BlockingPool::new(config.max_blocking_threads, config.thread_keep_alive),
             home: Home::new(),
+            local: OnceLock::new(),
             pressing: AtomicUsize::new(0),
             batch_running: AtomicUsize::new(0),
             config,
@@ -212,6 +216,9 @@ impl Shared {
 
     /// When this processor's worker should next get a signal.
     fn next_alarm(&self, processor: &Processor) -> u64 {
+        if self.config.home_only {
+            return u64::MAX;
+        }
         let look = processor.look.load(Ordering::SeqCst);
         if processor.due.load(Ordering::SeqCst) {
             // Its timers have gone off already; whoever serves them sets the next alarm.

@@ -172,6 +172,9 @@ impl Shared {
 
     /// When a task that waits may stop what runs here.
     pub(super) fn stop_for_task(&self, processor: &Processor, now: u64) -> u64 {
+        if self.config.home_only {
+            return u64::MAX;
+        }
         if !processor.runs_tasks.load(Ordering::Relaxed) {
             let ran = if processor.due.load(Ordering::SeqCst) {
                 self.config.min_slice / 4
@@ -297,6 +300,9 @@ impl Shared {
 
     /// The signal has come: is what runs here to give way? In the handler, with `due` up to date.
     pub(crate) fn judge(&self, processor: &Processor, now: u64) -> Verdict {
+        if self.config.home_only {
+            return Verdict::GoOn;
+        }
         let tasks = self.interactive_waits(processor);
         let batch = !self.batch.is_empty();
         if !processor.runs_tasks.load(Ordering::Relaxed) {

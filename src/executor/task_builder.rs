@@ -3,6 +3,7 @@
 //! What a task has beside its future is in a wrapper around that future, so a plain task neither stores it nor looks for
 //! it. The wrapper's poll hangs its name on the fiber that runs it, for reports, and takes it down again.
 
+use super::local::{LocalSet, spawn_local};
 use super::runtime::Handle;
 use super::task::JoinHandle;
 use crate::primitives::atomic::Ordering;
@@ -109,6 +110,62 @@ impl<'a> Builder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        Ok(match self.extras()? {
+            None => handle.spawn(future),
+            Some(extras) => handle.spawn(WithExtras { extras, future }),
+        })
+    }
+
+    /// Starts a task that is not `Send` on the current [`LocalSet`] or local runtime: see
+    /// [`spawn_local`](crate::task::spawn_local).
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Where `spawn_local` does.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> io::Result<JoinHandle<F::Output>>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        Ok(match self.extras()? {
+            None => spawn_local(future),
+            Some(extras) => spawn_local(WithExtras { extras, future }),
+        })
+    }
+
+    /// Starts a task that is not `Send` on `set`: see [`LocalSet::spawn_local`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let set = preemptive::task::LocalSet::new();
+    /// let builder = preemptive::task::Builder::new().name("adder");
+    /// let task = builder.spawn_local_on(async { std::rc::Rc::new(2) }, &set)?;
+    /// assert_eq!(*set.block_on(&runtime, task)?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_local_on<F>(self, future: F, set: &LocalSet) -> io::Result<JoinHandle<F::Output>>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        Ok(match self.extras()? {
+            None => set.spawn_local(future),
+            Some(extras) => set.spawn_local(WithExtras { extras, future }),
+        })
+    }
+
+    /// What its task has beside its future.
+    fn extras(self) -> io::Result<Option<Extras>> {
         if let Some(bytes) = self.stack_size
             && bytes > MAX_STACK
         {
@@ -116,10 +173,7 @@ impl<'a> Builder<'a> {
                 "a stack of {bytes} bytes is too large: use at most 1 TiB"
             )));
         }
-        Ok(match Extras::of(self) {
-            None => handle.spawn(future),
-            Some(extras) => handle.spawn(WithExtras { extras, future }),
-        })
+        Ok(Extras::of(self))
     }
 
     /// Runs a closure on a thread of the blocking pool of the current runtime: see

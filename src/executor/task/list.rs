@@ -28,7 +28,9 @@ pub(crate) struct OwnedTasks {
 struct Slot(CriticalMutex<Shard>);
 
 struct Shard {
+    /// The oldest.
     head: Option<NonNull<Header>>,
+    tail: Option<NonNull<Header>>,
     len: usize,
     closed: bool,
 }
@@ -42,6 +44,7 @@ impl OwnedTasks {
         let shard = |_| {
             Slot(CriticalMutex::new(Shard {
                 head: None,
+                tail: None,
                 len: 0,
                 closed: false,
             }))
@@ -96,7 +99,7 @@ impl OwnedTasks {
         }
     }
 
-    /// Takes any task off the list, looking into the shards from `start` on.
+    /// Takes a task off the list, looking into the shards from `start` on; the oldest of its shard.
     ///
     /// `None` means that there was none in each shard at the time it was looked at; after
     /// [`close`](OwnedTasks::close), that there is none any more.
@@ -155,7 +158,7 @@ impl fmt::Debug for OwnedTasks {
 }
 
 impl Shard {
-    /// Links a task in.
+    /// Links a task in, at the end.
     ///
     /// # Safety
     ///
@@ -164,16 +167,17 @@ impl Shard {
     unsafe fn push(&mut self, task: NonNull<Header>) {
         let links = Links {
             linked: true,
-            previous: None,
-            next: self.head,
+            previous: self.tail,
+            next: None,
         };
         // SAFETY: the task is alive and on no list, so its links are ours.
         unsafe { *task.as_ref().links.get() = links };
-        if let Some(head) = self.head {
-            // SAFETY: the list has a reference to the head, and `&mut self` is the lock.
-            unsafe { (*head.as_ref().links.get()).previous = Some(task) };
+        match self.tail {
+            // SAFETY: the list has a reference to the tail, and `&mut self` is the lock.
+            Some(tail) => unsafe { (*tail.as_ref().links.get()).next = Some(task) },
+            None => self.head = Some(task),
         }
-        self.head = Some(task);
+        self.tail = Some(task);
         self.len += 1;
     }
 
@@ -193,9 +197,10 @@ impl Shard {
             Some(previous) => unsafe { (*previous.as_ref().links.get()).next = next },
             None => self.head = next,
         }
-        if let Some(next) = next {
+        match next {
             // SAFETY: as for `previous`.
-            unsafe { (*next.as_ref().links.get()).previous = previous };
+            Some(next) => unsafe { (*next.as_ref().links.get()).previous = previous },
+            None => self.tail = previous,
         }
         self.len -= 1;
         TaskRef(reference)
