@@ -352,3 +352,38 @@ impl Sender {
         waker.into_iter().for_each(std::task::Waker::wake);
     }
 }
+
+#[test]
+fn tasks_run_in_the_order_in_which_they_became_runnable() {
+    // More than a ring has room for, and half of them are spawned by the others.
+    const TASKS: u32 = 2_000;
+    let runtime = Builder::new_current_thread()
+        .home_only(true)
+        .build()
+        .unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|number| {
+                let order = order.clone();
+                preemptive::spawn(async move {
+                    order.lock().unwrap().push(number);
+                    let inner = order.clone();
+                    preemptive::spawn(async move { inner.lock().unwrap().push(number + TASKS) });
+                    yield_now().await;
+                    order.lock().unwrap().push(number + 2 * TASKS);
+                })
+            })
+            .collect();
+        for task in tasks {
+            timeout(LONG, task).await.unwrap().unwrap();
+        }
+    });
+    let order = order.lock().unwrap();
+    let first: Vec<u32> = (0..TASKS).collect();
+    let then: Vec<u32> = (0..TASKS)
+        .flat_map(|number| [number + TASKS, number + 2 * TASKS])
+        .collect();
+    assert_eq!(order[..TASKS as usize], first);
+    assert_eq!(order[TASKS as usize..], then);
+}

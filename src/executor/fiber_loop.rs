@@ -176,7 +176,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                 let tick = processor.tick.load(Ordering::Relaxed);
                 processor.tick.store(tick + 1, Ordering::Relaxed);
                 overrule(shared, processor, fiber);
-                if !processor.pressed.load(Ordering::SeqCst) && processor.has_task() {
+                if !processor.pressed.load(Ordering::SeqCst) && shared.own_task_waits(processor) {
                     // A mark may make the poll that has not begun seem old: it is given the time until a signal.
                     if shared.press(processor) {
                         shared.rearm(processor, false);
@@ -270,6 +270,7 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
             return shutting_down(shared, processor);
         }
         if tick.is_multiple_of(GLOBAL_EVERY)
+            && !shared.config.home
             && let Some(task) = shared.global.pop_many(0, |_| {})
         {
             return found_task(task, called);

@@ -155,7 +155,7 @@ impl Shared {
             self.submitted();
             return;
         };
-        if let Some(older) = processor.slot.put(task) {
+        if let Some(older) = self.put_first(processor, task) {
             processor.queue.push(older, &self.global);
             // The ring's tail is a plain store: it must be visible before the looks below (Submit 2 in `sleep`).
             fence(Ordering::SeqCst);
@@ -167,6 +167,18 @@ impl Shared {
         if !processor.pressed.load(Ordering::SeqCst) {
             self.press_here(processor, &critical);
         }
+    }
+
+    /// Puts a task where the processor takes the next one from; returns what has to make room for it there. On a
+    /// current-thread runtime tasks run in the order in which they became runnable, as they do on Tokio's: all of them go
+    /// through one queue.
+    #[inline]
+    fn put_first(&self, processor: &Processor, task: Notified) -> Option<Notified> {
+        if self.config.home {
+            self.global.push(task);
+            return None;
+        }
+        processor.slot.put(task)
     }
 
     /// A task waits for the caller's own processor, in the middle of a poll or between two.
@@ -419,7 +431,8 @@ impl Schedule for Scheduler {
         let critical = Critical::enter();
         match shared.processor_here(&critical) {
             // Nobody needs waking: the poll has just ended, and this very processor looks next.
-            Some(processor) => processor.queue.push(task, &shared.global),
+            Some(processor) if !shared.config.home => processor.queue.push(task, &shared.global),
+            Some(_) => shared.global.push(task),
             None => {
                 shared.global.push(task);
                 shared.submitted();

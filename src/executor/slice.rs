@@ -71,6 +71,12 @@ impl Shared {
         processor.due.load(Ordering::SeqCst) || self.task_waits(processor)
     }
 
+    /// Does a task wait that no other processor has been told of? On a current-thread runtime all go through one queue.
+    #[inline]
+    pub(crate) fn own_task_waits(&self, processor: &Processor) -> bool {
+        processor.has_task() || (self.config.home && !self.global.is_empty())
+    }
+
     fn task_waits(&self, processor: &Processor) -> bool {
         processor.has_task()
             || !self.global.is_empty()
