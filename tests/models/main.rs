@@ -8,6 +8,7 @@ mod atomic;
 mod channel;
 mod critical;
 mod guard;
+mod inbox;
 mod item;
 mod local;
 mod parked;
@@ -43,7 +44,7 @@ mod preempt {
     )]
     pub(crate) mod take;
 
-    pub(crate) use crate::critical::CriticalMutex;
+    pub(crate) use crate::critical::{Critical, CriticalMutex};
 }
 
 /// The one value that the modules under test take from there.
@@ -117,6 +118,9 @@ mod executor {
     pub(crate) mod bits;
     #[allow(unreachable_pub, reason = "in the library it is public")]
     pub(crate) mod channel;
+    pub(crate) mod local {
+        pub(crate) mod inbox;
+    }
     pub(crate) mod sleep;
 
     pub(crate) use crate::parker;

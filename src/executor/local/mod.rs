@@ -14,6 +14,7 @@
 //! [`LocalRuntime`] is a current-thread runtime with a set of its own, which every `block_on` polls together with its
 //! future. `shared` has what a set's tasks share with their wakers.
 
+mod inbox;
 mod runtime;
 mod shared;
 
@@ -243,11 +244,8 @@ impl LocalSet {
     fn poll_with(&self, context: &mut Context<'_>, first: impl FnOnce(&mut Context<'_>) -> bool) {
         safepoint();
         let _current = self.enter();
-        self.shared.begin_poll();
-        if first(context) {
-            self.shared.run_some();
-        }
-        self.shared.end_poll(context.waker());
+        let waker = context.waker().clone();
+        self.shared.poll(&waker, || first(context));
     }
 
     /// Cancels all tasks, with the set current as far as that is possible.

@@ -1,7 +1,5 @@
 //! The part of a [`LocalSet`](super::LocalSet) that its tasks and their wakers share, on whatever thread they are.
 //!
-//! # Who may do what
-//!
 //! | operation                            | who                                     |
 //! |--------------------------------------|-----------------------------------------|
 //! | spawn, run and shut down a task      | the *owner*: one thread identity        |
@@ -10,31 +8,11 @@
 //!
 //! A set never crosses threads (it is not `Send`), so all that its tasks are is made, polled and dropped under the
 //! owner's identity. A fiber that is preempted and goes on elsewhere keeps its identity.
-//!
-//! # Waking the set
-//!
-//! `is_awake` says that the set's queue will be looked at by a poll that is in progress, or that has been asked for.
-//!
-//! - **Schedule.** Push the task; set `is_awake`; who changed it takes the waker out of its slot and wakes it.
-//! - **Poll.** Set `is_awake`; run tasks. At the end leave a waker in the slot, *then* clear `is_awake`, *then* look at the
-//!   queue once more; if there is something, it is as if it had just been scheduled.
-//!
-//! All of these are sequentially consistent. Either the push comes before the last look, which sees it, or the poll's
-//! clearing comes before the change of `is_awake`, and then a waker was in the slot. Should another scheduler have taken it
-//! meanwhile, that one is about to wake it, and the poll that follows sees the push: the slot was empty, so that poll has not
-//! come to its end.
-//!
-//! # The end
-//!
-//! `close` refuses tasks, then shuts down those there are, then empties the queue. Who pushes a task looks afterwards
-//! whether the set is closed, and if so empties the queue too; or the two would keep each other alive.
 
+use super::inbox::Inbox;
 use crate::arch;
-use crate::executor::queue::Global;
 use crate::executor::task::{self, Id, JoinHandle, Notified, OwnedTasks, Schedule, TaskRef};
-use crate::preempt::{Critical, CriticalMutex};
 use crate::primitives::Arc;
-use crate::primitives::atomic::{AtomicBool, Ordering};
 use std::panic::Location;
 use std::task::Waker;
 
@@ -47,12 +25,9 @@ pub(crate) struct Local {
     /// The thread pointer of the identity that made the set.
     owner: usize,
     /// What is to be run.
-    queue: Global,
+    inbox: Inbox,
     /// All that is not complete.
     tasks: OwnedTasks,
-    is_closed: AtomicBool,
-    is_awake: AtomicBool,
-    waker: CriticalMutex<Option<Waker>>,
 }
 
 impl Local {
@@ -60,11 +35,8 @@ impl Local {
     pub(super) fn new() -> Local {
         Local {
             owner: arch::thread_pointer(),
-            queue: Global::new(),
+            inbox: Inbox::new(),
             tasks: OwnedTasks::new(1),
-            is_closed: AtomicBool::new(false),
-            is_awake: AtomicBool::new(false),
-            waker: CriticalMutex::new(None),
         }
     }
 
@@ -89,13 +61,13 @@ impl Local {
             "a local task was spawned on another thread than its set's"
         );
         let scheduler = Scheduler(Arc::clone(self));
-        // SAFETY: the caller is the owner, the only one to run and to shut down tasks: `run_some` and `close` are called
-        // through values that are not `Send`. Whoever else has a `Notified` only queues or drops it. The list's `TaskRef` is
-        // shut down by `close`, which a set calls before it is dropped; a refused one, here.
+        // SAFETY: the caller is the owner, the only one to run and to shut down tasks: `poll` and `close` are called through
+        // values that are not `Send`. Whoever else has a `Notified` only queues or drops it. The list's `TaskRef` is shut
+        // down by `close`, which a set calls before it is dropped; a refused one, here.
         let (listed, notified, handle) =
             unsafe { task::spawn_unchecked(future, scheduler, Id::next(), Location::caller()) };
         match self.tasks.bind(listed) {
-            Ok(()) => self.schedule(notified),
+            Ok(()) => self.inbox.push(notified),
             Err(refused) => {
                 refused.shutdown();
                 drop(notified);
@@ -104,71 +76,19 @@ impl Local {
         handle
     }
 
-    /// Makes a task runnable, from anywhere.
-    fn schedule(&self, task: Notified) {
-        {
-            let _critical = Critical::enter();
-            self.queue.push(task);
-        }
-        if self.is_closed.load(Ordering::SeqCst) {
-            self.empty_queue();
-        } else if !self.is_awake.swap(true, Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// A poll of the set begins. Owner only.
-    pub(super) fn begin_poll(&self) {
-        self.is_awake.store(true, Ordering::SeqCst);
-    }
-
-    /// It ends: from here on, a task that is scheduled wakes `waker`.
-    pub(super) fn end_poll(&self, waker: &Waker) {
-        self.register(waker);
-        self.is_awake.store(false, Ordering::SeqCst);
-        if !self.queue.is_empty() && !self.is_awake.swap(true, Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    fn register(&self, waker: &Waker) {
-        let new = {
-            let mut slot = self.waker.lock();
-            let current = slot.take();
-            // A comparison of two addresses, not user code.
-            let is_same = current
-                .as_ref()
-                .is_some_and(|current| current.will_wake(waker));
-            *slot = current;
-            drop(slot);
-            if is_same { None } else { Some(waker.clone()) }
-        };
-        if let Some(new) = new {
-            let old = self.waker.lock().replace(new);
-            // User code, outside the lock.
-            drop(old);
-        }
-    }
-
-    fn pop(&self) -> Option<Notified> {
-        let _critical = Critical::enter();
-        self.queue.pop_many(0, |_| {})
-    }
-
-    /// Runs what is runnable, but not for ever. Owner only.
-    pub(super) fn run_some(&self) {
+    /// One poll of the set: `first`, then what is runnable, if `first` says so, but not for ever. Owner only.
+    pub(super) fn poll(&self, waker: &Waker, first: impl FnOnce() -> bool) {
         debug_assert!(self.is_owned_here(), "a set is polled by another thread");
-        for _ in 0..TASKS_PER_POLL {
-            let Some(task) = self.pop() else { return };
-            task.run();
+        self.inbox.begin_poll();
+        if first() {
+            for _ in 0..TASKS_PER_POLL {
+                match self.inbox.pop() {
+                    Some(task) => task.run(),
+                    None => break,
+                }
+            }
         }
+        self.inbox.end_poll(waker);
     }
 
     /// No task that is not complete?
@@ -182,17 +102,7 @@ impl Local {
         while let Some(task) = self.tasks.pop(0) {
             task.shutdown();
         }
-        self.is_closed.store(true, Ordering::SeqCst);
-        self.empty_queue();
-        let waker = self.waker.lock().take();
-        drop(waker);
-    }
-
-    fn empty_queue(&self) {
-        while let Some(task) = self.pop() {
-            // A reference, no more: its future is dropped by the owner.
-            drop(task);
-        }
+        self.inbox.close();
     }
 }
 
@@ -202,11 +112,11 @@ struct Scheduler(Arc<Local>);
 
 impl Schedule for Scheduler {
     fn schedule(&self, task: Notified) {
-        self.0.schedule(task);
+        self.0.inbox.push(task);
     }
 
     fn yield_now(&self, task: Notified) {
-        self.0.schedule(task);
+        self.0.inbox.push(task);
     }
 
     fn release(&self, task: &TaskRef) -> Option<TaskRef> {
