@@ -208,13 +208,8 @@ face!(
     crowded()
 );
 
-/// A runtime with the shortest slices, and eight tasks that do nothing but use them up.
-fn crowded() -> preemptive::runtime::Runtime {
-    let runtime = preemptive::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .time_slice(Duration::from_micros(50))
-        .build()
-        .expect("a runtime");
+/// Starts eight tasks on a runtime that do nothing but use their slices up.
+pub fn crowd(runtime: &preemptive::runtime::Runtime) {
     for _ in 0..8 {
         drop(runtime.spawn(async {
             loop {
@@ -227,6 +222,16 @@ fn crowded() -> preemptive::runtime::Runtime {
             }
         }));
     }
+}
+
+/// A runtime with the shortest slices, and a crowd.
+fn crowded() -> preemptive::runtime::Runtime {
+    let runtime = preemptive::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .time_slice(Duration::from_micros(50))
+        .build()
+        .expect("a runtime");
+    crowd(&runtime);
     runtime
 }
 
