@@ -49,6 +49,8 @@ pub mod runtime {
 /// Tasks: spawning, joining, aborting, yielding.
 pub mod task {
     pub use crate::executor::TaskBuilder as Builder;
+    #[doc(inline)]
+    pub use crate::executor::join_set::{self, JoinSet};
     pub use crate::executor::task::{AbortHandle, Id, JoinError, JoinHandle, id, try_id};
     pub use crate::executor::{LocalEnterGuard, LocalSet, spawn_local};
     pub use crate::executor::{spawn, spawn_blocking, yield_now};

@@ -33,6 +33,7 @@ mod fiber_loop;
 mod histogram;
 mod home;
 mod local;
+pub mod join_set;
 mod metrics;
 mod monitor;
 mod overflow;

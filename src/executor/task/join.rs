@@ -177,6 +177,13 @@ impl<T> JoinHandle<T> {
         contain(|| drop(old));
         found
     }
+
+    /// Leaves a waker that is woken when the task has finished; at once, if it has.
+    pub(crate) fn watch(&mut self, waker: &Waker) {
+        if let Found::Complete = self.look_or_register(waker) {
+            waker.wake_by_ref();
+        }
+    }
 }
 
 impl<T> Future for JoinHandle<T> {
