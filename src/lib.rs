@@ -49,11 +49,18 @@ pub mod runtime {
 /// Tasks: spawning, joining, aborting, yielding.
 pub mod task {
     pub use crate::executor::TaskBuilder as Builder;
+    pub use crate::executor::coop::{self, Unconstrained, consume_budget, unconstrained};
     #[doc(inline)]
     pub use crate::executor::join_set::{self, JoinSet};
     pub use crate::executor::task::{AbortHandle, Id, JoinError, JoinHandle, id, try_id};
     pub use crate::executor::{LocalEnterGuard, LocalSet, spawn_local};
+    pub use crate::executor::task_local::{AccessError, LocalKey};
     pub use crate::executor::{spawn, spawn_blocking, yield_now};
+
+    /// Futures that belong to tasks.
+    pub mod futures {
+        pub use crate::executor::task_local::TaskLocalFuture;
+    }
 }
 
 /// Tasks that talk to each other.
