@@ -35,5 +35,7 @@ forbid 'a lock that does not come from crate::primitives' \
 echo "layers: ok"
 
 cargo fmt --all --check
-cargo clippy --workspace --all-targets -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+cargo clippy --workspace --all-targets --all-features -- -D warnings
+# And as most people build it.
+cargo clippy -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features

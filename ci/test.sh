@@ -21,7 +21,7 @@ bounded() {
     [ "$status" = 0 ] || failed=1
 }
 
-bounded cargo test --workspace --no-fail-fast
+bounded cargo test --workspace --all-features --no-fail-fast
 bounded cargo test --release --no-fail-fast --test '*'
 # Once more without signals: hogs check then (tests/support/load.rs).
 PREEMPTIVE_ASYNC_PREEMPT=off bounded cargo test --release --no-fail-fast \

@@ -25,6 +25,8 @@ mod preempt;
 mod primitives;
 mod sys;
 
+#[cfg(feature = "hyper")]
+pub use executor::hyper;
 pub use executor::spawn;
 pub use executor::time;
 pub use preempt::morestack::safepoint;

@@ -31,9 +31,13 @@ mod context;
 pub mod coop;
 mod environment;
 mod fiber_loop;
+#[cfg(feature = "futures")]
+mod futures_spawn;
 mod histogram;
 mod home;
 mod local;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 pub mod join_set;
 mod metrics;
 mod monitor;

@@ -1,0 +1,57 @@
+//! The `Spawn` trait of the `futures` crates.
+
+use super::runtime::{Handle, Runtime};
+use futures_task::{FutureObj, Spawn, SpawnError};
+use std::panic::Location;
+
+/// With the feature `futures`: libraries that spawn through `futures::task::Spawn` do it on this runtime, and
+/// `futures::task::SpawnExt` has functions for people, among them `spawn_with_handle`. So a `Handle` stands where
+/// `futures::executor::ThreadPool` did; of its `spawn_ok`, [`Handle::spawn`] is the equivalent.
+///
+/// A reference to a handle is a `Spawn` as well.
+///
+/// # Errors
+///
+/// After the runtime has ended. The future is dropped then.
+///
+/// ```
+/// use futures_task::{FutureObj, Spawn};
+///
+/// let runtime = preemptive::runtime::Runtime::new().unwrap();
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// let future = Box::new(async move { sender.send(6 * 7).unwrap() });
+/// runtime.handle().spawn_obj(FutureObj::new(future))?;
+/// assert_eq!(receiver.recv(), Ok(42));
+/// # Ok::<(), futures_task::SpawnError>(())
+/// ```
+impl Spawn for Handle {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        match self.try_spawn(future, Location::caller()) {
+            (_, None) => Ok(()),
+            (_, Some(refused)) => {
+                drop(refused);
+                Err(SpawnError::shutdown())
+            }
+        }
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        match self.shared.shutdown.has_begun() {
+            false => Ok(()),
+            true => Err(SpawnError::shutdown()),
+        }
+    }
+}
+
+/// With the feature `futures`: as its [`Handle`] does.
+impl Spawn for Runtime {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.handle().spawn_obj(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.handle().status()
+    }
+}
