@@ -55,8 +55,8 @@ pub mod task {
     #[doc(inline)]
     pub use crate::executor::join_set::{self, JoinSet};
     pub use crate::executor::task::{AbortHandle, Id, JoinError, JoinHandle, id, try_id};
-    pub use crate::executor::{LocalEnterGuard, LocalSet, spawn_local};
     pub use crate::executor::task_local::{AccessError, LocalKey};
+    pub use crate::executor::{LocalEnterGuard, LocalSet, spawn_local};
     pub use crate::executor::{spawn, spawn_blocking, yield_now};
 
     /// Futures that belong to tasks.

@@ -1,7 +1,8 @@
 //! The `Spawn` trait of the `futures` crates.
 
+use super::local::{LocalRuntime, LocalSet};
 use super::runtime::{Handle, Runtime};
-use futures_task::{FutureObj, Spawn, SpawnError};
+use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::panic::Location;
 
 /// With the feature `futures`: libraries that spawn through `futures::task::Spawn` do it on this runtime, and
@@ -53,5 +54,39 @@ impl Spawn for Runtime {
 
     fn status(&self) -> Result<(), SpawnError> {
         self.handle().status()
+    }
+}
+
+/// With the feature `futures`: spawns onto this set, whose thread the caller is on.
+///
+/// ```
+/// use futures_task::{LocalFutureObj, LocalSpawn};
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// let runtime = preemptive::runtime::Runtime::new().unwrap();
+/// let set = preemptive::task::LocalSet::new();
+/// let answer = Rc::new(Cell::new(0));
+/// let inside = answer.clone();
+/// let future = Box::new(async move { inside.set(6 * 7) });
+/// set.spawn_local_obj(LocalFutureObj::new(future))?;
+/// runtime.block_on(set);
+/// assert_eq!(answer.get(), 42);
+/// # Ok::<(), futures_task::SpawnError>(())
+/// ```
+impl LocalSpawn for LocalSet {
+    #[track_caller]
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        drop(self.spawn_local(future));
+        Ok(())
+    }
+}
+
+/// With the feature `futures`: spawns onto this runtime, whose thread the caller is on.
+impl LocalSpawn for LocalRuntime {
+    #[track_caller]
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        drop(self.spawn_local(future));
+        Ok(())
     }
 }

@@ -35,10 +35,10 @@ mod fiber_loop;
 mod futures_spawn;
 mod histogram;
 mod home;
-mod local;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod join_set;
+mod local;
 mod metrics;
 mod monitor;
 mod overflow;

@@ -1,6 +1,7 @@
 //! Tasks of a set with more than a future.
 
 use super::JoinSet;
+use crate::executor::LocalSet;
 use crate::executor::runtime::Handle;
 use crate::executor::task::AbortHandle;
 use crate::executor::task_builder;
@@ -81,6 +82,38 @@ impl<'a, T: 'static> Builder<'a, T> {
         T: Send,
     {
         Ok(self.set.insert(self.task.spawn_on(future, handle)?))
+    }
+
+    /// Starts the task, which need not be `Send`, on the current [`LocalSet`] or local runtime: see [`JoinSet::spawn_local`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Where [`spawn_local`](crate::task::spawn_local) does.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> io::Result<AbortHandle>
+    where
+        F: Future<Output = T> + 'static,
+    {
+        Ok(self.set.insert(self.task.spawn_local(future)?))
+    }
+
+    /// Starts the task, which need not be `Send`, on `local_set`: see [`JoinSet::spawn_local_on`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    #[track_caller]
+    pub fn spawn_local_on<F>(self, future: F, local_set: &LocalSet) -> io::Result<AbortHandle>
+    where
+        F: Future<Output = T> + 'static,
+    {
+        Ok(self
+            .set
+            .insert(self.task.spawn_local_on(future, local_set)?))
     }
 
     /// Runs a closure on a thread of the blocking pool of the current runtime: see [`JoinSet::spawn_blocking`].

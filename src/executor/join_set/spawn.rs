@@ -2,6 +2,7 @@
 
 use super::{Builder, JoinSet};
 use crate::executor;
+use crate::executor::LocalSet;
 use crate::executor::runtime::Handle;
 use crate::executor::task::AbortHandle;
 use std::future::Future;
@@ -73,6 +74,42 @@ impl<T: 'static> JoinSet<T> {
         T: Send,
     {
         self.insert(handle.spawn_blocking(f))
+    }
+
+    /// Starts a task that is not `Send` on the current [`LocalSet`] or local runtime, and puts it into the set: see
+    /// [`spawn_local`](crate::task::spawn_local).
+    ///
+    /// # Panics
+    ///
+    /// Where `spawn_local` does.
+    ///
+    /// ```
+    /// use preemptive::task::{JoinSet, LocalSet};
+    /// use std::rc::Rc;
+    ///
+    /// let runtime = preemptive::runtime::Runtime::new().unwrap();
+    /// let output = LocalSet::new().block_on(&runtime, async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn_local(async { Rc::new(42) });
+    ///     set.join_next().await.unwrap().unwrap()
+    /// });
+    /// assert_eq!(*output, 42);
+    /// ```
+    #[track_caller]
+    pub fn spawn_local<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.insert(executor::spawn_local(future))
+    }
+
+    /// Starts a task that is not `Send` on `local_set`, and puts it into the set: see [`LocalSet::spawn_local`].
+    #[track_caller]
+    pub fn spawn_local_on<F>(&mut self, future: F, local_set: &LocalSet) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.insert(local_set.spawn_local(future))
     }
 
     /// For a task of the set with a name, or a larger stack: see [`Builder`].
