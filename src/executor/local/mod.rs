@@ -26,7 +26,7 @@ use super::runtime::Runtime;
 use super::task::JoinHandle;
 use crate::preempt::morestack::safepoint;
 use crate::primitives::Arc;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -36,6 +36,33 @@ use std::task::{Context, Poll};
 thread_local! {
     /// The set that `spawn_local` means here.
     static CURRENT: RefCell<Option<Arc<Local>>> = const { RefCell::new(None) };
+    /// A set is being polled, or ended, by this code.
+    static IN_POLL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Is this code part of a poll of some set? Blocking here would hold up all of its tasks.
+#[allow(dead_code, reason = "for `block_in_place`")]
+pub(super) fn is_polling() -> bool {
+    IN_POLL.get()
+}
+
+/// While it lives, a set is polled here.
+struct Polls {
+    was: bool,
+}
+
+impl Polls {
+    fn begin() -> Polls {
+        Polls {
+            was: IN_POLL.replace(true),
+        }
+    }
+}
+
+impl Drop for Polls {
+    fn drop(&mut self) {
+        IN_POLL.set(self.was);
+    }
 }
 
 /// The two texts are as Tokio has them: programs and tests look for them.
@@ -243,14 +270,14 @@ impl LocalSet {
     /// One poll of the set. `first` runs before the tasks, with the set current, and says whether they are to run.
     fn poll_with(&self, context: &mut Context<'_>, first: impl FnOnce(&mut Context<'_>) -> bool) {
         safepoint();
-        let _current = self.enter();
+        let (_current, _polls) = (self.enter(), Polls::begin());
         let waker = context.waker().clone();
         self.shared.poll(&waker, || first(context));
     }
 
     /// Cancels all tasks, with the set current as far as that is possible.
     fn close(&self) {
-        let _current = self.enter();
+        let (_current, _polls) = (self.enter(), Polls::begin());
         self.shared.close();
     }
 }
