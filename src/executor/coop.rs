@@ -135,7 +135,7 @@ impl<F: Future> Future for Coop<F> {
 ///     sender.send(number).await.unwrap();
 /// }
 /// drop(sender);
-/// let count = async { while receiver.recv().await.is_ok() {} };
+/// let count = async { while receiver.recv().await.is_some() {} };
 /// preemptive::task::coop::unconstrained(count).await;
 /// # });
 /// ```

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
 /// let (sender, mut receiver) = preemptive::sync::channel(1);
 /// preemptive::hyper::Executor::new().execute(async move { sender.send("done").await });
-/// assert_eq!(receiver.recv().await, Ok("done"));
+/// assert_eq!(receiver.recv().await, Some("done"));
 /// # });
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

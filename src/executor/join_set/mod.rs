@@ -291,7 +291,7 @@ impl<T> JoinSet<T> {
     /// set.spawn(async move { sender.send("still here").await });
     /// set.detach_all();
     /// assert!(set.is_empty());
-    /// assert_eq!(receiver.recv().await, Ok("still here"));
+    /// assert_eq!(receiver.recv().await, Some("still here"));
     /// # });
     /// ```
     pub fn detach_all(&mut self) {
