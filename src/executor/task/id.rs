@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The name of a task: a number that no other task of this process ever has.
 ///
-/// Numbers are handed out in no promised order; they say nothing about the order in which tasks were spawned.
+/// Numbers are handed out in no promised order; they say nothing about the order in which tasks were spawned. Ids can be
+/// compared so that they can be sorted, and be keys.
 ///
 /// # Examples
 ///
@@ -22,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 ///     assert_eq!(handle.await.unwrap(), id);
 /// })
 /// ```
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(NonZeroU64);
 
 #[cfg(not(loom))]
