@@ -43,18 +43,26 @@ fn squares(
     .boxed()
 }
 
+/// Tells hogs to stop when it is dropped, in a test that fails as well.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_library_gets_from_a_handle_what_it_gets_from_a_thread_pool() {
     let runtime = runtime();
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Stop(Arc::default());
     for _ in 0..4 {
-        let stop = stop.clone();
-        runtime.spawn(async move { while !stop.load(Ordering::Relaxed) {} });
+        let stop = stop.0.clone();
+        drop(runtime.spawn(async move { while !stop.load(Ordering::Relaxed) {} }));
     }
     let ours = block_on(squares(runtime.handle().clone(), 200));
     let theirs = block_on(squares(ThreadPool::new().unwrap(), 200));
     assert_eq!(ours, theirs);
-    stop.store(true, Ordering::Relaxed);
 }
 
 #[test]
