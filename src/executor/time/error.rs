@@ -1,4 +1,4 @@
-//! What a wait with a limit can fail with.
+//! What a wait with a limit can fail with; and a name of Tokio's.
 
 use std::{error, fmt, io};
 
@@ -13,6 +13,77 @@ impl Elapsed {
         Elapsed(())
     }
 }
+
+/// What can be wrong with a timer, in code that is written for Tokio's.
+///
+/// Nothing here returns it: a timer whose runtime has ended panics, and there are never too many.
+///
+/// ```
+/// use preemptive::time::error::Error;
+///
+/// let error = Error::shutdown();
+/// assert!(error.is_shutdown() && !error.is_at_capacity() && !error.is_invalid());
+/// assert_eq!(error.to_string(), "the timer's runtime has been shut down");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Error(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Shutdown,
+    AtCapacity,
+    Invalid,
+}
+
+impl Error {
+    /// The timer's runtime has ended: it will never fire.
+    #[must_use]
+    pub fn shutdown() -> Error {
+        Error(Kind::Shutdown)
+    }
+
+    /// Is it that the timer's runtime has ended?
+    #[must_use]
+    pub fn is_shutdown(&self) -> bool {
+        self.0 == Kind::Shutdown
+    }
+
+    /// There are too many timers for one more, at the moment.
+    #[must_use]
+    pub fn at_capacity() -> Error {
+        Error(Kind::AtCapacity)
+    }
+
+    /// Is it that there are too many timers?
+    #[must_use]
+    pub fn is_at_capacity(&self) -> bool {
+        self.0 == Kind::AtCapacity
+    }
+
+    /// No timer can have this deadline.
+    #[must_use]
+    pub fn invalid() -> Error {
+        Error(Kind::Invalid)
+    }
+
+    /// Is it that no timer can have this deadline?
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.0 == Kind::Invalid
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Shutdown => "the timer's runtime has been shut down",
+            Kind::AtCapacity => "there are too many timers",
+            Kind::Invalid => "a timer cannot have this deadline",
+        })
+    }
+}
+
+impl error::Error for Error {}
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
