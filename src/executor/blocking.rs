@@ -168,6 +168,8 @@ where
         job.cancel();
         return handle;
     }
+    // Before another thread can end it.
+    shared.hold_clock();
     state.jobs.push_back(job);
     let needed = state.idle < state.jobs.len() && state.threads < pool.max_threads;
     if !needed {
@@ -188,7 +190,10 @@ where
             // Nobody will ever run it.
             let jobs = std::mem::take(&mut state.jobs);
             drop(state);
-            jobs.into_iter().for_each(Job::cancel);
+            for job in jobs {
+                job.cancel();
+                shared.let_clock_go();
+            }
             panic!(
                 "cannot create a thread for spawn_blocking \
                  (raise RLIMIT_NPROC or lower Builder::max_blocking_threads): {error}"
@@ -212,6 +217,8 @@ fn work(shared: &Arc<Shared>) {
         if let Some(job) = state.jobs.pop_front() {
             drop(state);
             job.run();
+            // Whoever awaits it has been woken.
+            shared.let_clock_go();
             state = pool.lock();
             continue;
         }

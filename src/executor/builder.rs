@@ -7,6 +7,7 @@ use super::runtime::Runtime;
 use super::shared::Shared;
 use super::shutdown;
 use super::slice::PARTS;
+use super::time::Instant;
 use crate::preempt::signal;
 use crate::primitives::Arc;
 use crate::sys;
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) home: bool,
     /// Of that flavour: no poll is preempted.
     pub(crate) home_only: bool,
+    /// The clock stands still from the start.
+    start_paused: bool,
     pub(crate) max_threads: usize,
     /// Nanoseconds.
     pub(crate) slice: u64,
@@ -140,6 +143,7 @@ impl Builder {
                 worker_threads: 1,
                 home: false,
                 home_only: false,
+                start_paused: false,
                 max_threads: 512,
                 slice: DEFAULT_SLICE,
                 min_slice: DEFAULT_MIN_SLICE,
@@ -407,6 +411,31 @@ impl Builder {
         self
     }
 
+    /// Whether the clock stands still from the start, as after [`time::pause`](crate::time::pause()). Default: no. On
+    /// current-thread runtimes only.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` if it is true for a multi-thread runtime. (Tokio's panics.)
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, sleep};
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_current_thread()
+    ///     .start_paused(true)
+    ///     .build()
+    ///     .unwrap();
+    /// runtime.block_on(async {
+    ///     let start = Instant::now();
+    ///     sleep(Duration::from_secs(86_400)).await;
+    ///     assert_eq!(start.elapsed(), Duration::from_secs(86_400));
+    /// });
+    /// ```
+    pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
+        self.config.start_paused = start_paused;
+        self
+    }
+
     /// Builds a runtime that stays on the calling thread, whose tasks need not be `Send`: see [`LocalRuntime`].
     ///
     /// # Panics
@@ -474,7 +503,12 @@ impl Builder {
         signal::install(config.signal)?;
         let own = [config.signal, 32, 33].map(|signal| 1_u64 << (signal - 1));
         config.mask = sys::sigmask(None) & !own.iter().fold(0, |mask, bit| mask | bit);
+        let start_paused = config.start_paused;
         let shared = Arc::new(Shared::new(config));
+        if start_paused {
+            let now = Instant::real().to_monotonic();
+            assert!(shared.timers.pause(now).is_ok(), "`check` has seen to it");
+        }
         let attendants = shutdown::start(&shared)?;
         Ok(Runtime::new_from(shared, attendants))
     }
@@ -512,6 +546,12 @@ fn check(config: &Config) -> io::Result<()> {
             config.worker_threads,
             config.worker_threads + config.spare_workers()
         ));
+    }
+    if config.start_paused && !config.home {
+        return bad(
+            "only the clock of a current-thread runtime can be paused: use Builder::new_current_thread with start_paused"
+                .to_owned(),
+        );
     }
     if config.thread_name.contains('\0') {
         return bad("a thread name cannot contain a NUL byte".to_owned());

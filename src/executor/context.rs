@@ -109,6 +109,23 @@ impl Drop for Polling {
     }
 }
 
+/// What keeps a paused clock from advancing by itself: see `timer::clock`.
+impl Shared {
+    /// Something goes on that the runtime's one processor does not know of.
+    pub(super) fn hold_clock(&self) {
+        if self.config.home {
+            self.timers.clock().hold();
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn let_clock_go(&self) {
+        if self.config.home && self.timers.clock().let_go() {
+            self.earliest_changed(0, 0);
+        }
+    }
+}
+
 impl Driver for Shared {
     fn timers(&self) -> &super::timer::Timers {
         &self.timers

@@ -122,6 +122,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
             if fiber.is_to_end() {
                 return;
             }
+            shared_of(fiber).let_clock_go();
             fiber.lend();
             continue;
         };
@@ -413,6 +414,9 @@ fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
         }
         if processor.sleeper.is_awake() {
             return;
+        }
+        if shared.timers.auto_advance() {
+            continue;
         }
         let next = timers.next().min(trim(shared, processor, fiber));
         let deadline = (next != u64::MAX).then_some(next);

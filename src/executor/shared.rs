@@ -82,7 +82,7 @@ impl Shared {
             spare_workers: Bits::new(most_threads),
             orphans: Bits::new(processors),
             sleep: Sleep::new(processors),
-            timers: Timers::new(processors),
+            timers: Timers::new(processors, config.home),
             tasks: OwnedTasks::new((processors * 4).next_power_of_two()),
             supply: Supply::new(),
             monitor: MonitorState::new(),
@@ -339,6 +339,7 @@ impl Shared {
                 continue;
             }
             self.counters.add(&self.counters.given_back);
+            self.hold_clock();
             // SAFETY: out of the queue it is ours.
             unsafe { fiber.give_back(mask, idle) };
         }

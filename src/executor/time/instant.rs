@@ -1,6 +1,7 @@
 //! Points in time, and where they lie on the clock of the timers.
 
-use crate::executor::timer::NEVER;
+use crate::executor::context;
+use crate::executor::timer::{Clock, NEVER, Time, was_ever_paused};
 use crate::preempt::morestack::safepoint;
 use crate::primitives::OnceLock;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
@@ -24,11 +25,47 @@ use std::{fmt, time};
 pub struct Instant(time::Instant);
 
 impl Instant {
-    /// This moment.
+    /// This moment: by the clock of the current runtime, which may have been [paused](super::pause()); outside of
+    /// runtimes, the real one.
     #[must_use]
     pub fn now() -> Instant {
         safepoint();
+        if was_ever_paused() {
+            return Instant::of_current_runtime();
+        }
+        Instant::real()
+    }
+
+    /// This moment, whatever any runtime's clock says.
+    #[inline]
+    pub(crate) fn real() -> Instant {
         Instant(time::Instant::now())
+    }
+
+    #[cold]
+    fn of_current_runtime() -> Instant {
+        context::with_current(|handle| Instant::by(handle.shared.timers.clock()))
+            .unwrap_or_else(Instant::real)
+    }
+
+    /// This moment, by this clock.
+    #[inline]
+    pub(super) fn by(clock: &Clock) -> Instant {
+        match clock.time() {
+            Time::Runs(0) => Instant::real(),
+            Time::Runs(shift) => Instant::real().shifted(shift),
+            Time::Frozen(time) => Instant::from_monotonic(time),
+        }
+    }
+
+    /// So many nanoseconds later.
+    fn shifted(self, nanoseconds: i64) -> Instant {
+        let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
+        if nanoseconds < 0 {
+            self - distance
+        } else {
+            self + distance
+        }
     }
 
     /// The same moment, from the standard library's type.
@@ -94,9 +131,7 @@ impl Instant {
 
     /// The same moment in nanoseconds of CLOCK_MONOTONIC, or at most a little later: never earlier.
     pub(crate) fn to_monotonic(self) -> u64 {
-        static ANCHOR: OnceLock<Anchor> = OnceLock::new();
-
-        let anchor = ANCHOR.get_or_init(Anchor::cast);
+        let anchor = Anchor::get();
         let nanoseconds = |distance: Duration| u64::try_from(distance.as_nanos()).unwrap_or(NEVER);
         match self.0.checked_duration_since(anchor.instant) {
             Some(after) => anchor
@@ -109,6 +144,18 @@ impl Instant {
             }
         }
     }
+
+    /// The moment of which [`to_monotonic`](Self::to_monotonic) makes this.
+    fn from_monotonic(nanoseconds: u64) -> Instant {
+        let anchor = Anchor::get();
+        let distance = Duration::from_nanos(nanoseconds.abs_diff(anchor.monotonic));
+        let instant = Instant(anchor.instant);
+        if nanoseconds < anchor.monotonic {
+            instant - distance
+        } else {
+            instant + distance
+        }
+    }
 }
 
 /// One moment on both clocks.
@@ -119,6 +166,12 @@ struct Anchor {
 }
 
 impl Anchor {
+    fn get() -> &'static Anchor {
+        static ANCHOR: OnceLock<Anchor> = OnceLock::new();
+
+        ANCHOR.get_or_init(Anchor::cast)
+    }
+
     /// Reads both clocks, a few times over: whoever is interrupted between the two readings stands apart.
     fn cast() -> Anchor {
         let mut best = None;
@@ -230,6 +283,17 @@ mod tests {
             (now - Duration::from_nanos(5)).to_monotonic(),
             converted - 5
         );
+    }
+
+    #[test]
+    fn an_instant_comes_back_from_the_monotonic_clock_as_it_was() {
+        let now = Instant::now();
+        for distance in [0, 1, 86_400_000_000_000] {
+            let distance = Duration::from_nanos(distance);
+            for instant in [now + distance, now - distance / 1_000_000] {
+                assert_eq!(Instant::from_monotonic(instant.to_monotonic()), instant);
+            }
+        }
     }
 
     #[test]

@@ -105,6 +105,35 @@ impl MissedTickBehavior {
 /// The stream of ticks that [`interval`] and [`interval_at`] make.
 ///
 /// It ends with its runtime only: [`Interval::tick`] always has a next one.
+///
+/// # Examples
+///
+/// With the clock [paused](super::pause()), so that nothing is late but on purpose:
+///
+/// ```
+/// use preemptive::time::{Duration, Instant, MissedTickBehavior, advance, interval};
+///
+/// let runtime = preemptive::runtime::Builder::new_current_thread()
+///     .start_paused(true)
+///     .build()
+///     .unwrap();
+/// runtime.block_on(async {
+///     let second = Duration::from_secs(1);
+///     let start = Instant::now();
+///     let mut interval = interval(second);
+///     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+///     assert_eq!(interval.tick().await, start);
+///
+///     // Three and a half seconds go by: what was due after one is late, the others are left out.
+///     advance(second * 7 / 2).await;
+///     assert_eq!(interval.tick().await, start + second);
+///     assert_eq!(interval.tick().await, start + 4 * second);
+///
+///     interval.reset_after(10 * second);
+///     assert_eq!(interval.tick().await, start + 14 * second);
+///     assert_eq!(interval.tick().await, start + 15 * second);
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     /// Ends at the next tick.
@@ -146,7 +175,7 @@ impl Interval {
     pub fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<Instant> {
         ready!(self.delay.as_mut().poll(context));
         let due = self.delay.deadline();
-        let next = self.following(due, Instant::now());
+        let next = self.following(due, self.delay.now());
         self.delay.as_mut().reset(next);
         Poll::Ready(due)
     }
@@ -164,17 +193,18 @@ impl Interval {
 
     /// Starts anew: the next tick is due a period from now.
     pub fn reset(&mut self) {
-        self.delay.as_mut().reset(Instant::after(self.period));
+        self.reset_after(self.period);
     }
 
     /// Starts anew: the next tick is due now.
     pub fn reset_immediately(&mut self) {
-        self.delay.as_mut().reset(Instant::now());
+        self.reset_at(self.delay.now());
     }
 
     /// Starts anew: the next tick is due `after` from now.
     pub fn reset_after(&mut self, after: Duration) {
-        self.delay.as_mut().reset(Instant::after(after));
+        let deadline = self.delay.now().checked_add(after);
+        self.reset_at(deadline.unwrap_or_else(Instant::far_future));
     }
 
     /// Starts anew: the next tick is due at `deadline`, or at once if that has passed.
@@ -293,8 +323,10 @@ mod tests {
         let mut interval = Interval::over(Sleep::of(fake.clone(), start), hour);
         assert!(interval.poll_tick(&mut context).is_pending());
         interval.reset_immediately();
-        while fake.turn() == 0 {}
-        assert!(interval.poll_tick(&mut context).is_ready());
+        // On the late side by what the two clocks are apart.
+        while interval.poll_tick(&mut context).is_pending() {
+            fake.turn();
+        }
         assert!(interval.poll_tick(&mut context).is_pending());
         interval.reset_at(start);
         assert_eq!(interval.delay.deadline(), start);

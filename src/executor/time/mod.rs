@@ -9,6 +9,7 @@
 //! | wait                                  | [`sleep()`], [`sleep_until`]     |
 //! | limit how long a future may take      | [`timeout()`], [`timeout_at`]    |
 //! | do something again and again          | [`interval()`], [`interval_at`]  |
+//! | test without waiting                  | [`pause()`], [`advance()`], [`resume()`] |
 //!
 //! All of it belongs to the runtime in whose context it is created, and panics where there is none.
 //!
@@ -29,11 +30,13 @@
 pub mod error;
 mod instant;
 mod interval;
+mod pause;
 mod sleep;
 mod timeout;
 
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use pause::{advance, pause, resume};
 pub use sleep::{Sleep, sleep, sleep_until};
 #[doc(no_inline)]
 pub use std::time::Duration;

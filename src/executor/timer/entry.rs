@@ -4,7 +4,7 @@
 //! Wakers are cloned before the lock is taken and dropped after it is free (rule R1): a waker is user code.
 
 use super::heap::Node;
-use super::{Driver, IDLE, Inserted, PENDING, Shard};
+use super::{Driver, FIRED, IDLE, Inserted, PENDING, Shard, Timers};
 use crate::primitives::Arc;
 use crate::primitives::atomic::Ordering;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ impl Entry {
 
     /// Ready once the timer has fired; until then `waker` is told when it does.
     ///
-    /// An unregistered timer asks `deadline` when it is due: `None` says it is already.
+    /// An unregistered timer asks `deadline` when it is due, by the clock of these timers: `None` says it is already.
     ///
     /// # Panics
     ///
@@ -41,14 +41,15 @@ impl Entry {
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         waker: &Waker,
-        deadline: impl FnOnce() -> Option<u64>,
+        deadline: impl FnOnce(&Timers) -> Option<u64>,
     ) -> Poll<()> {
-        if self.driver.timers().is_shut_down() {
+        let timers = self.driver.timers();
+        if timers.is_shut_down() {
             shut_down();
         }
         // Acquire: pairs with the Release of the firing, whose last touch of the node it is.
         match self.node.state.load(Ordering::Acquire) {
-            IDLE => match deadline() {
+            IDLE => match deadline(timers) {
                 Some(deadline) => self.register(waker, deadline),
                 None => Poll::Ready(()),
             },
@@ -92,10 +93,16 @@ impl Entry {
     }
 
     /// Gives the timer a new deadline. While it is pending its waker stays, otherwise it becomes unregistered.
+    ///
+    /// It fires at once if the deadline has passed.
     pub(crate) fn reset(self: Pin<&mut Self>, deadline: u64) {
         if self.node.state.load(Ordering::Acquire) == PENDING {
             // SAFETY: the node was pending, on this shard: only `register` makes it so, and it set the field.
             match unsafe { self.shard().reset(&self.node, deadline) } {
+                Some(Inserted::Earliest) if deadline <= self.driver.timers().now() => {
+                    self.fire();
+                    return;
+                }
                 Some(Inserted::Earliest) => {
                     self.driver.earliest_changed(self.shard, deadline);
                     return;
@@ -107,6 +114,21 @@ impl Entry {
         }
         // Relaxed: the node is in no shard, so this is the owner's own variable.
         self.node.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// PENDING → FIRED, by the owner, if nobody is faster.
+    fn fire(&self) {
+        // SAFETY: the node was pending, on this shard: only `register` makes it so, and it set the field.
+        if let Some(waker) = unsafe { self.shard().remove(&self.node) } {
+            // Relaxed: the node is in no shard, so this is the owner's own variable.
+            self.node.state.store(FIRED, Ordering::Relaxed);
+            waker.wake();
+        }
+    }
+
+    /// The timers that it is one of.
+    pub(crate) fn timers(&self) -> &Timers {
+        self.driver.timers()
     }
 
     fn shard(&self) -> &Shard {

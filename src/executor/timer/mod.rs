@@ -1,7 +1,7 @@
 //! The store of pending deadlines: one [`Shard`] per processor, all of them in [`Timers`].
 //!
-//! Deadlines are nanoseconds of CLOCK_MONOTONIC ([`crate::sys::now`]), exact to the last digit. A timer lives
-//! inside the future that waits for it ([`Entry`], pinned) and goes through these states:
+//! Deadlines are nanoseconds of the runtime's clock, exact to the last digit: CLOCK_MONOTONIC ([`crate::sys::now`]),
+//! unless a test has paused it ([`clock`]). A timer lives inside the future that waits for it ([`Entry`], pinned) and goes through these states:
 //!
 //! ```text
 //!            insert()              take_expired()
@@ -33,12 +33,14 @@
 //!
 //! 1. A node is in the heap of a shard exactly while it is Pending, as seen under the lock of that shard.
 //! 2. A pending node has a waker; a node in any other state has none.
-//! 3. When no lock is held, `next` is the deadline of the heap's first node, or [`NEVER`].
+//! 3. When no lock is held, `next` is when the heap's first node is due in real time ([`clock`]), or [`NEVER`].
 //! 4. Nothing is inserted into a shard that has been closed.
 
+mod clock;
 mod entry;
 mod heap;
 
+pub(crate) use clock::{Clock, Refused, Time, was_ever_paused};
 pub(crate) use entry::Entry;
 
 use crate::preempt::CriticalMutex;
@@ -162,6 +164,8 @@ pub(crate) struct Shard {
 #[derive(Debug)]
 struct Pending {
     heap: Heap,
+    /// The clock that the deadlines go by.
+    time: Time,
     is_closed: bool,
 }
 
@@ -170,13 +174,14 @@ impl Shard {
         Shard {
             pending: CriticalMutex::new(Pending {
                 heap: Heap::new(),
+                time: Time::REAL,
                 is_closed: false,
             }),
             next: AtomicU64::new(NEVER),
         }
     }
 
-    /// The earliest pending deadline, or [`NEVER`]. One load: fit for a signal handler.
+    /// When the first is due, in real time, or [`NEVER`]. One load: fit for a signal handler.
     pub(crate) fn next(&self) -> u64 {
         self.next.load(Ordering::SeqCst)
     }
@@ -188,7 +193,7 @@ impl Shard {
         next != NEVER && next <= crate::sys::now()
     }
 
-    /// Fires timers that are due at `now`, as many as `into` has room for.
+    /// Fires timers that are due at the real time `now`, as many as `into` has room for.
     ///
     /// May be called in a critical section, if `into` is woken outside it.
     pub(crate) fn take_expired(&self, now: u64, into: &mut Expired) -> Left {
@@ -196,9 +201,10 @@ impl Shard {
             return Left::NothingDue;
         }
         let mut pending = self.pending.lock();
+        let time = pending.time.at(now);
         let mut left = Left::NothingDue;
         while let Some(first) = pending.heap.first()
-            && first.deadline() <= now
+            && first.deadline() <= time
         {
             if into.is_full() {
                 left = Left::MoreDue;
@@ -209,7 +215,7 @@ impl Shard {
             // Release: the owner may see this, and free the node, before we leave the lock.
             first.state.store(FIRED, Ordering::Release);
         }
-        self.publish(&pending.heap);
+        self.publish(&pending);
         left
     }
 
@@ -244,7 +250,7 @@ impl Shard {
         // SAFETY: the caller promises that it lives as long as it is in the heap; the cells of a pending node
         // belong to the holder of the lock.
         let node = unsafe { Ref::new(node) };
-        self.place(&mut pending.heap, node, deadline)
+        self.place(&mut pending, node, deadline)
     }
 
     /// Pending → Idle. Returns the waker, to be dropped by the caller; none if the timer has fired.
@@ -259,7 +265,7 @@ impl Shard {
         pending.heap.remove(node);
         node.state.store(IDLE, Ordering::Relaxed);
         let waker = node.waker.take();
-        self.publish(&pending.heap);
+        self.publish(&pending);
         waker
     }
 
@@ -273,7 +279,7 @@ impl Shard {
         // SAFETY: the caller's promise, passed on.
         let node = unsafe { still_pending(node) }?;
         pending.heap.remove(node);
-        Some(self.place(&mut pending.heap, node, deadline))
+        Some(self.place(&mut pending, node, deadline))
     }
 
     /// Ready if the timer has fired, Pending if it is going to wake `waker`, none if it would wake another.
@@ -311,10 +317,10 @@ impl Shard {
         Poll::Pending
     }
 
-    fn place(&self, heap: &mut Heap, node: Ref, deadline: u64) -> Inserted {
-        heap.insert(node, deadline.min(NEVER - 1));
-        self.publish(heap);
-        if heap.first() == Some(node) {
+    fn place(&self, pending: &mut Pending, node: Ref, deadline: u64) -> Inserted {
+        pending.heap.insert(node, deadline.min(NEVER - 1));
+        self.publish(pending);
+        if pending.heap.first() == Some(node) {
             Inserted::Earliest
         } else {
             Inserted::Later
@@ -322,8 +328,11 @@ impl Shard {
     }
 
     /// Restores Invariant 3 before the lock is given back.
-    fn publish(&self, heap: &Heap) {
-        let next = heap.first().map_or(NEVER, |first| first.deadline());
+    fn publish(&self, pending: &Pending) {
+        let next = match pending.heap.first() {
+            Some(first) => pending.time.real(first.deadline()),
+            None => NEVER,
+        };
         // Relaxed: all writers hold the lock. The store is dear, and most timers are not the first.
         if self.next.load(Ordering::Relaxed) != next {
             self.next.store(next, Ordering::SeqCst);
@@ -354,16 +363,29 @@ unsafe fn still_pending(node: &Node) -> Option<Ref> {
 #[derive(Debug)]
 pub(crate) struct Timers {
     shards: Box<[Shard]>,
+    clock: Clock,
     is_shut_down: AtomicBool,
 }
 
 impl Timers {
-    /// Room for the timers of `shards` processors.
-    pub(crate) fn new(shards: usize) -> Timers {
+    /// Room for the timers of `shards` processors: one, if their clock can be paused.
+    pub(crate) fn new(shards: usize, can_pause: bool) -> Timers {
         Timers {
             shards: (0..shards).map(|_| Shard::new()).collect(),
+            clock: Clock::new(can_pause),
             is_shut_down: AtomicBool::new(false),
         }
+    }
+
+    /// What they go by.
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The present, in the time that deadlines are in.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.time().at(crate::sys::now())
     }
 
     /// One processor's timers.

@@ -18,7 +18,7 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) fn new() -> Arc<Fake> {
         Arc::new(Fake {
-            timers: Timers::new(2),
+            timers: Timers::new(2, false),
             shard: AtomicUsize::new(0),
             changes: Mutex::new(Vec::new()),
         })
@@ -75,7 +75,12 @@ impl Wake for Count {
 }
 
 fn poll(entry: Pin<&mut Entry>, waker: &Waker, deadline: u64) -> Poll<()> {
-    entry.poll(waker, || Some(deadline))
+    entry.poll(waker, |_| Some(deadline))
+}
+
+/// So many hours from now.
+fn far(hours: u64) -> u64 {
+    crate::sys::now() + hours * 3_600_000_000_000
 }
 
 #[test]
@@ -141,12 +146,13 @@ fn a_reset_moves_a_pending_timer_and_keeps_its_waker() {
     let fake = Fake::new();
     let (count, waker) = Count::new();
     let mut entry = pin!(Entry::new(fake.clone()));
-    assert!(poll(entry.as_mut(), &waker, 50).is_pending());
-    entry.as_mut().reset(70);
-    assert_eq!(fake.timers.shard(0).fire(69), 0);
-    entry.as_mut().reset(10);
-    assert_eq!(fake.changes(), [(0, 50), (0, 70), (0, 10)]);
-    assert_eq!(fake.timers.shard(0).fire(10), 1);
+    let [first, earlier, later] = [50, 10, 70].map(far);
+    assert!(poll(entry.as_mut(), &waker, first).is_pending());
+    entry.as_mut().reset(later);
+    assert_eq!(fake.timers.shard(0).fire(later - 1), 0);
+    entry.as_mut().reset(earlier);
+    assert_eq!(fake.changes(), [(0, first), (0, later), (0, earlier)]);
+    assert_eq!(fake.timers.shard(0).fire(earlier), 1);
     assert_eq!(count.get(), 1);
 
     // Once it has fired, it must be polled again.
@@ -154,6 +160,19 @@ fn a_reset_moves_a_pending_timer_and_keeps_its_waker() {
     assert_eq!(fake.timers.shard(0).next(), NEVER);
     assert!(poll(entry.as_mut(), &waker, 80).is_pending());
     assert_eq!(fake.timers.shard(0).next(), 80);
+}
+
+#[test]
+fn a_reset_to_what_has_passed_fires_at_once() {
+    let fake = Fake::new();
+    let (count, waker) = Count::new();
+    let mut entry = pin!(Entry::new(fake.clone()));
+    assert!(poll(entry.as_mut(), &waker, far(1)).is_pending());
+    entry.as_mut().reset(1);
+    assert_eq!(count.get(), 1);
+    assert_eq!(Arc::strong_count(&count), 2, "the timer keeps no waker");
+    assert_eq!(fake.timers.next(), NEVER);
+    assert!(poll(entry.as_mut(), &waker, 1).is_ready());
 }
 
 #[test]
