@@ -3,7 +3,7 @@
 mod support;
 
 use preemptive::runtime::Handle;
-use preemptive::time::{Duration, sleep};
+use preemptive::time::{Duration, Instant, sleep};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,4 +67,34 @@ async fn program() -> usize {
 fn a_main_function_has_the_workers_that_it_asks_for_and_returns_its_value() {
     assert_eq!(program(), 3);
     assert!(Handle::try_current().is_err(), "its runtime is gone");
+}
+
+#[preemptive::test(start_paused = true)]
+async fn a_test_may_start_with_its_clock_paused() {
+    let start = Instant::now();
+    let task = preemptive::spawn(sleep(Duration::from_secs(3600)));
+    sleep(Duration::from_secs(3601)).await;
+    assert!(task.is_finished());
+    assert_eq!(start.elapsed(), Duration::from_secs(3601));
+}
+
+#[preemptive::test(flavor = "current_thread", start_paused = false)]
+async fn a_test_may_run_on_its_own_thread_with_a_clock_that_runs() {
+    let not_send = std::rc::Rc::new(3);
+    let start = Instant::now();
+    sleep(Duration::from_millis(*not_send)).await;
+    assert!(start.elapsed() >= Duration::from_millis(3));
+    preemptive::time::pause();
+}
+
+#[preemptive::main(flavor = "current_thread", start_paused = true)]
+async fn paused_program(hours: u32) -> Duration {
+    let start = Instant::now();
+    sleep(hours * Duration::from_secs(3600)).await;
+    start.elapsed()
+}
+
+#[test]
+fn a_main_function_may_start_with_its_clock_paused() {
+    assert_eq!(paused_program(5), Duration::from_secs(5 * 3600));
 }

@@ -1,8 +1,9 @@
 //! The arguments of `main` and `test`.
 
-use proc_macro::{Literal, Span, TokenStream};
+use proc_macro::{Ident, Literal, Span, TokenStream};
 
 use crate::error::Error;
+use crate::expand::Attribute;
 use crate::list::{self, Argument, Known};
 use crate::{literal, time_slice};
 
@@ -15,9 +16,20 @@ const KNOWN: &[Known] = &[
         "time_slice",
         "write a string of a whole number and a unit, as in `time_slice = \"1ms\"`",
     ),
-    ("flavor", "write a string: `flavor = \"multi_thread\"`"),
+    (
+        "flavor",
+        "write a string: `\"multi_thread\"` or `\"current_thread\"`",
+    ),
+    ("start_paused", "write `true` or `false`"),
     list::CRATE,
 ];
+
+/// Which runtime is built.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Flavor {
+    MultiThread,
+    CurrentThread,
+}
 
 /// What the user asked for. `None` leaves it to the builder.
 #[derive(Default)]
@@ -25,14 +37,47 @@ pub(crate) struct Arguments {
     pub(crate) worker_threads: Option<Literal>,
     /// In nanoseconds.
     pub(crate) time_slice: Option<Literal>,
+    flavor: Option<Flavor>,
+    pub(crate) start_paused: Option<Ident>,
     /// The path of the `preemptive` crate.
     pub(crate) path: Option<TokenStream>,
 }
 
+impl Arguments {
+    /// The flavour of `attribute`'s runtime. A test whose clock can be paused need not say that it wants the one that can.
+    pub(crate) fn flavor(&self, attribute: Attribute) -> Flavor {
+        let implied = match attribute {
+            Attribute::Test if self.start_paused.is_some() => Flavor::CurrentThread,
+            _ => Flavor::MultiThread,
+        };
+        self.flavor.unwrap_or(implied)
+    }
+
+    /// Takes out what the flavour does not go with.
+    fn mismatch(&mut self, attribute: Attribute) -> Option<Error> {
+        match self.flavor(attribute) {
+            Flavor::MultiThread => self.start_paused.take().map(|value| {
+                let text =
+                    "`start_paused` is for the other flavour: add `flavor = \"current_thread\"`";
+                Error::at(value.span(), text)
+            }),
+            Flavor::CurrentThread => self.worker_threads.take().map(|value| {
+                let text = "`worker_threads` is for the `multi_thread` flavour: \
+                    a current-thread runtime uses the thread that calls it";
+                Error::at(value.span(), text)
+            }),
+        }
+    }
+}
+
 /// Parses all of `tokens`: an error does not hide the next one.
-pub(crate) fn parse(tokens: TokenStream) -> (Arguments, Vec<Error>) {
+pub(crate) fn parse(attribute: Attribute, tokens: TokenStream) -> (Arguments, Vec<Error>) {
     let mut arguments = Arguments::default();
-    let errors = list::parse(tokens, KNOWN, |argument| set(&mut arguments, argument));
+    let mut errors = list::parse(tokens, KNOWN, |argument| set(&mut arguments, argument));
+    // What is in error would be missing here.
+    if errors.is_empty() {
+        errors.extend(arguments.mismatch(attribute));
+    }
     (arguments, errors)
 }
 
@@ -54,21 +99,20 @@ fn set(arguments: &mut Arguments, argument: &Argument) -> Result<(), Error> {
         }
         "flavor" => {
             let (text, span) = argument.string()?;
-            check_flavor(&text).map_err(|error| Error::at(span, error))?;
+            arguments.flavor = Some(flavor(&text).map_err(|error| Error::at(span, error))?);
         }
+        "start_paused" => arguments.start_paused = Some(argument.bool_token()?),
         _ => arguments.path = Some(argument.path()?),
     }
     Ok(())
 }
 
-fn check_flavor(text: &str) -> Result<(), String> {
+fn flavor(text: &str) -> Result<Flavor, String> {
     match text {
-        "multi_thread" => Ok(()),
-        "current_thread" => Err("the attributes build multi-thread runtimes only: \
-             use `runtime::Builder::new_current_thread` and `block_on`"
-            .to_owned()),
+        "multi_thread" => Ok(Flavor::MultiThread),
+        "current_thread" => Ok(Flavor::CurrentThread),
         _ => Err(format!(
-            "unknown flavour `{text}`: the attributes know `multi_thread` only"
+            "unknown flavour `{text}`: the known ones are `multi_thread` and `current_thread`"
         )),
     }
 }

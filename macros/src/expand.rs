@@ -2,7 +2,7 @@
 
 use proc_macro::{Delimiter, Group, Span, TokenStream, TokenTree};
 
-use crate::arguments::{self, Arguments};
+use crate::arguments::{self, Arguments, Flavor};
 use crate::error::Error;
 use crate::function::{Function, Refusal, is_ident, is_punct};
 use crate::list;
@@ -29,7 +29,7 @@ pub(crate) fn expand(
 ) -> TokenStream {
     // Arguments in error are left out, and the function is there all the same: a missing `main`
     // would be a second error, about nothing the user did.
-    let (arguments, mut errors) = arguments::parse(arguments);
+    let (arguments, mut errors) = arguments::parse(attribute, arguments);
     let expansion = match Function::parse(item.clone()) {
         Ok(function) => match check(attribute, &function) {
             Ok(asyncness) => runtime(attribute, &arguments, &function, asyncness),
@@ -107,10 +107,11 @@ fn runtime(
     asyncness: Span,
 ) -> TokenStream {
     let mut settings = TokenStream::new();
+    let flavor = arguments.flavor(attribute);
     let worker_threads = match (&arguments.worker_threads, attribute) {
         (Some(threads), _) => Some(TokenTree::from(threads.clone()).into()),
-        (None, Attribute::Test) => Some(template("1", &[])),
-        (None, Attribute::Main) => None,
+        (None, Attribute::Test) if flavor == Flavor::MultiThread => Some(template("1", &[])),
+        (None, _) => None,
     };
     if let Some(threads) = worker_threads {
         settings.extend(template(
@@ -125,6 +126,14 @@ fn runtime(
             &[("NANOS", nanos)],
         ));
     }
+    if let Some(value) = &arguments.start_paused {
+        let value = TokenTree::from(value.clone()).into();
+        settings.extend(template(".start_paused(VALUE)", &[("VALUE", value)]));
+    }
+    let new = match flavor {
+        Flavor::MultiThread => template("new_multi_thread", &[]),
+        Flavor::CurrentThread => template("new_current_thread", &[]),
+    };
 
     let (inner_attributes, body) = function.split_body();
     let mut block = return_type_hint(function);
@@ -143,7 +152,7 @@ fn runtime(
         r#"
         ATTRIBUTES
         let body = FUTURE;
-        PATH::runtime::Builder::new_multi_thread()
+        PATH::runtime::Builder::NEW()
             SETTINGS
             .enable_all()
             .build()
@@ -154,6 +163,7 @@ fn runtime(
             ("ATTRIBUTES", inner_attributes),
             ("FUTURE", future),
             ("PATH", path),
+            ("NEW", new),
             ("SETTINGS", settings),
         ],
     );

@@ -15,8 +15,8 @@ use crate::expand::{Attribute, expand};
 
 /// Runs an `async fn` on a runtime of its own.
 ///
-/// The function becomes an ordinary one: each call builds a multi-thread runtime with everything
-/// enabled, blocks on the body, and returns what the body returned.
+/// The function becomes an ordinary one: each call builds a runtime (a multi-thread one, unless told
+/// otherwise) with everything enabled, blocks on the body, and returns what the body returned.
 ///
 /// ```
 /// #[preemptive::main]
@@ -33,10 +33,11 @@ use crate::expand::{Attribute, expand};
 ///
 /// | name | value | meaning |
 /// |---|---|---|
-/// | `worker_threads` | an integer, 1 or more | how many threads run tasks |
+/// | `flavor` | `"multi_thread"`, which is the default, or `"current_thread"` | whether tasks run on threads of their own, or on the one that calls |
+/// | `worker_threads` | an integer, 1 or more; not with `"current_thread"` | how many threads run tasks |
 /// | `time_slice` | a string: a whole number, then `us`, `µs`, `ms` or `s`; from `"50us"` to `"10s"` | how long a preempted poll goes on while other preempted polls wait |
 /// | `crate` | a string: a path | where the `preemptive` crate is, if not at `::preemptive` |
-/// | `flavor` | `"multi_thread"` | nothing: the attributes build no other flavour; it is accepted so that Tokio's attribute can be kept |
+/// | `start_paused` | `true` or `false`; with `"current_thread"` only | whether the clock stands still from the start |
 ///
 /// ```
 /// #[preemptive::main(worker_threads = 2, time_slice = "500us")]
@@ -44,6 +45,19 @@ use crate::expand::{Attribute, expand};
 ///     let answer: u32 = "42".parse()?;
 ///     assert_eq!(answer, 42);
 ///     Ok(())
+/// }
+/// ```
+///
+/// A clock that was paused goes to the next deadline when there is nothing else to do:
+///
+/// ```
+/// use preemptive::time::{Duration, Instant, sleep};
+///
+/// #[preemptive::main(flavor = "current_thread", start_paused = true)]
+/// async fn main() {
+///     let start = Instant::now();
+///     sleep(Duration::from_secs(3600)).await;
+///     assert_eq!(start.elapsed(), Duration::from_secs(3600));
 /// }
 /// ```
 ///
@@ -121,10 +135,15 @@ use crate::expand::{Attribute, expand};
 /// async fn main() {}
 /// ```
 ///
-/// The flavour is the other one, which `runtime::Builder::new_current_thread` builds:
+/// The flavour does not have what an argument is about:
 ///
 /// ```compile_fail
-/// #[preemptive::main(flavor = "current_thread")]
+/// #[preemptive::main(start_paused = true)]
+/// async fn main() {}
+/// ```
+///
+/// ```compile_fail
+/// #[preemptive::main(flavor = "current_thread", worker_threads = 2)]
 /// async fn main() {}
 /// ```
 #[proc_macro_attribute]
@@ -134,7 +153,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes an `async fn` a test, run on a runtime of its own.
 ///
-/// The runtime has one worker thread unless `worker_threads` says otherwise. `#[ignore]`,
+/// The runtime has one worker thread unless `worker_threads` says otherwise. (Tokio's is of the
+/// current-thread flavour.) `#[ignore]`,
 /// `#[should_panic]` and a `Result` as the return type work as with `#[test]`.
 ///
 /// ```
@@ -152,7 +172,18 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Arguments
 ///
-/// Those of [`main`](macro@main).
+/// Those of [`main`](macro@main). With `start_paused` the flavour need not be said: it is
+/// `"current_thread"`.
+///
+/// ```
+/// use preemptive::time::{Duration, sleep, timeout};
+///
+/// #[preemptive::test(start_paused = true)]
+/// async fn gives_up_after_a_day() {
+///     let day = Duration::from_secs(86_400);
+///     assert!(timeout(day, sleep(2 * day)).await.is_err());
+/// }
+/// ```
 ///
 /// # Panics
 ///

@@ -34,9 +34,15 @@ impl Argument {
     }
 
     pub(crate) fn bool(&self) -> Result<bool, Error> {
-        match sole_ident(&self.value).as_deref() {
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
+        Ok(self.bool_token()?.to_string() == "true")
+    }
+
+    /// `true` or `false`, with its span.
+    pub(crate) fn bool_token(&self) -> Result<Ident, Error> {
+        match sole(&self.value) {
+            Some(TokenTree::Ident(ident)) if ["true", "false"].contains(&&*ident.to_string()) => {
+                Ok(ident)
+            }
             _ => Err(self.wrong_kind()),
         }
     }
@@ -162,13 +168,6 @@ fn is_bool(token: &TokenTree) -> bool {
 fn sole_literal(value: &[TokenTree]) -> Option<(String, Span)> {
     match sole(value)? {
         TokenTree::Literal(literal) => Some((literal.to_string(), literal.span())),
-        _ => None,
-    }
-}
-
-fn sole_ident(value: &[TokenTree]) -> Option<String> {
-    match sole(value)? {
-        TokenTree::Ident(ident) => Some(ident.to_string()),
         _ => None,
     }
 }

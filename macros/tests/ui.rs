@@ -78,20 +78,20 @@ const WRONG: &[Wrong] = &[
     (
         "unknown",
         "#[preemptive::main(«workers» = 2)]\nasync fn main() {}",
-        "unknown argument `workers`: the known ones are `worker_threads`, `time_slice`, `flavor` \
-         and `crate`",
+        "unknown argument `workers`: the known ones are `worker_threads`, `time_slice`, `flavor`, \
+         `start_paused` and `crate`",
     ),
     (
         "test_unknown",
-        "#[preemptive::test(worker_threads = 2, «start_paused» = true)]\nasync fn t() {}\nMAIN",
-        "unknown argument `start_paused`: the known ones are `worker_threads`, `time_slice`, \
-         `flavor` and `crate`",
+        "#[preemptive::test(worker_threads = 2, «paused» = true)]\nasync fn t() {}\nMAIN",
+        "unknown argument `paused`: the known ones are `worker_threads`, `time_slice`, `flavor`, \
+         `start_paused` and `crate`",
     ),
     (
         "no_name",
         "#[preemptive::main(«\"multi_thread\"»)]\nasync fn main() {}",
-        "expected `name = value`: the names are `worker_threads`, `time_slice`, `flavor` and \
-         `crate`",
+        "expected `name = value`: the names are `worker_threads`, `time_slice`, `flavor`, \
+         `start_paused` and `crate`",
     ),
     (
         "duplicate",
@@ -175,15 +175,59 @@ const WRONG: &[Wrong] = &[
         "`time_slice` needs a unit after `5`: one of `us`, `µs`, `ms`, `s`",
     ),
     (
-        "current_thread",
-        "#[preemptive::main(flavor = «\"current_thread\"»)]\nasync fn main() {}",
-        "the attributes build multi-thread runtimes only: use \
-         `runtime::Builder::new_current_thread` and `block_on`",
-    ),
-    (
         "flavor_unknown",
         "#[preemptive::main(flavor = «\"local\"»)]\nasync fn main() {}",
-        "unknown flavour `local`: the attributes know `multi_thread` only",
+        "unknown flavour `local`: the known ones are `multi_thread` and `current_thread`",
+    ),
+    (
+        "flavor_unknown_alone",
+        "#[preemptive::main(start_paused = true, flavor = «\"one\"»)]\nasync fn main() {}",
+        "unknown flavour `one`: the known ones are `multi_thread` and `current_thread`",
+    ),
+    (
+        "flavor_bare",
+        "#[preemptive::test(flavor = «current_thread»)]\nasync fn t() {}\nMAIN",
+        "the value of `flavor` is of the wrong kind: write a string: `\"multi_thread\"` or \
+         `\"current_thread\"`",
+    ),
+    (
+        "paused_main",
+        "#[preemptive::main(start_paused = «true»)]\nasync fn main() {}",
+        "`start_paused` is for the other flavour: add `flavor = \"current_thread\"`",
+    ),
+    (
+        "paused_threads",
+        "#[preemptive::test(flavor = \"multi_thread\", start_paused = «false»)]\n\
+         async fn t() {}\nMAIN",
+        "`start_paused` is for the other flavour: add `flavor = \"current_thread\"`",
+    ),
+    (
+        "paused_string",
+        "#[preemptive::test(start_paused = «\"true\"»)]\nasync fn t() {}\nMAIN",
+        "the value of `start_paused` is of the wrong kind: write `true` or `false`",
+    ),
+    (
+        "paused_number",
+        "#[preemptive::test(start_paused = «1»)]\nasync fn t() {}\nMAIN",
+        "the value of `start_paused` is of the wrong kind: write `true` or `false`",
+    ),
+    (
+        "paused_bare",
+        "#[preemptive::test(«start_paused»)]\nasync fn t() {}\nMAIN",
+        "`start_paused` needs a value: write `true` or `false`",
+    ),
+    (
+        "current_thread_threads",
+        "#[preemptive::main(flavor = \"current_thread\", worker_threads = «2»)]\n\
+         async fn main() {}",
+        "`worker_threads` is for the `multi_thread` flavour: a current-thread runtime uses the \
+         thread that calls it",
+    ),
+    (
+        "paused_test_threads",
+        "#[preemptive::test(worker_threads = «1», start_paused = true)]\nasync fn t() {}\nMAIN",
+        "`worker_threads` is for the `multi_thread` flavour: a current-thread runtime uses the \
+         thread that calls it",
     ),
     (
         "crate_bare",

@@ -13,7 +13,11 @@ use std::time::Duration;
 use preemptive::runtime::{Builder, last};
 
 fn built(worker_threads: Option<usize>, time_slice: Option<Duration>) -> Builder {
-    Builder { worker_threads, time_slice, all: true }
+    Builder { worker_threads, time_slice, all: true, ..Builder::default() }
+}
+
+fn built_here(start_paused: Option<bool>) -> Builder {
+    Builder { current_thread: true, start_paused, ..built(None, None) }
 }
 
 #[preemptive::main]
@@ -24,6 +28,16 @@ async fn main() {
 #[preemptive::main(worker_threads = 0x1_0usize, time_slice = "1ms", flavor = "multi_thread",)]
 async fn every_argument() -> Builder {
     std::future::ready(()).await;
+    last()
+}
+
+#[preemptive::main(flavor = "current_thread", start_paused = true)]
+async fn paused() -> Builder {
+    last()
+}
+
+#[preemptive::main(flavor = "current_thread")]
+async fn current_thread() -> Builder {
     last()
 }
 
@@ -132,6 +146,8 @@ mod tests {
     #[test]
     fn arguments_reach_the_builder() {
         assert_eq!(every_argument(), built(Some(16), Some(Duration::from_millis(1))));
+        assert_eq!(paused(), built_here(Some(true)));
+        assert_eq!(current_thread(), built_here(None));
         assert_eq!(another_path(), built(None, Some(Duration::from_micros(50))));
         assert_eq!(made(), built(Some(3), Some(Duration::from_secs(2))));
         assert_eq!(whole_item(), built(None, None));
@@ -169,6 +185,21 @@ mod tests {
         let four: usize = "4".parse()?;
         assert_eq!(last(), built(Some(four), Some(Duration::from_micros(100))));
         Ok(())
+    }
+
+    #[preemptive::test(start_paused = true)]
+    async fn paused_implies_its_flavour() {
+        assert_eq!(last(), built_here(Some(true)));
+    }
+
+    #[preemptive::test(start_paused = false, flavor = "current_thread")]
+    async fn paused_or_not() {
+        assert_eq!(last(), built_here(Some(false)));
+    }
+
+    #[preemptive::test(flavor = "current_thread")]
+    async fn a_test_of_this_thread() {
+        assert_eq!(last(), built_here(None));
     }
 
     #[preemptive::test]

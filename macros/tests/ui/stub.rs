@@ -31,11 +31,22 @@ pub mod runtime {
         pub worker_threads: Option<usize>,
         pub time_slice: Option<Duration>,
         pub all: bool,
+        pub current_thread: bool,
+        pub start_paused: Option<bool>,
     }
 
     impl Builder {
         pub fn new_multi_thread() -> Self {
             Self::default()
+        }
+
+        pub fn new_current_thread() -> Self {
+            Self { current_thread: true, ..Self::default() }
+        }
+
+        pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
+            self.start_paused = Some(start_paused);
+            self
         }
 
         pub fn worker_threads(&mut self, threads: usize) -> &mut Self {
