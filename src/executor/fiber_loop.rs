@@ -30,7 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// does not fall in step with what tasks do.
 const GLOBAL_EVERY: u64 = 61;
 /// After so many polls the timers are looked at: where polls are short that is on time, and takes no signal.
-const TIMERS_EVERY: u64 = 16;
+pub(super) const TIMERS_EVERY: u64 = 16;
 /// So many polls in a row may come from the slot while others wait.
 const SLOT_RUNS: u32 = 3;
 
@@ -255,8 +255,8 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
             called = true;
         }
         let tick = processor.tick.load(Ordering::Relaxed);
-        if tick.is_multiple_of(TIMERS_EVERY) && shared.timers.shard(processor.index).is_due() {
-            processor.due.store(true, Ordering::SeqCst);
+        if tick.is_multiple_of(TIMERS_EVERY) {
+            look_at_timers(shared, processor);
         }
         if processor.due.load(Ordering::Relaxed) {
             return found_next(shared, processor, Next::Timers, called);
@@ -299,6 +299,14 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
         if shared.config.home {
             return Next::Top;
         }
+    }
+}
+
+/// Is a timer due that no signal has told of?
+#[inline]
+pub(super) fn look_at_timers(shared: &Shared, processor: &Processor) {
+    if shared.timers.shard(processor.index).is_due() {
+        processor.due.store(true, Ordering::SeqCst);
     }
 }
 
