@@ -53,7 +53,10 @@ impl Model {
             task.run();
         }
         match end {
-            End::Right => self.inbox.end_poll(waker),
+            End::Right => {
+                self.inbox.register(waker);
+                self.inbox.end_poll();
+            }
             End::WithoutLook => {
                 self.inbox.register(waker);
                 self.inbox.fall_asleep();

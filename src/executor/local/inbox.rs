@@ -6,7 +6,8 @@
 //!
 //! - **Push.** Put the task into the queue; set `is_awake`; who changed it takes the waker out of its slot and wakes it.
 //! - **Poll.** Set `is_awake`; run tasks. At the end leave a waker in the slot, *then* clear `is_awake`, *then* look at the
-//!   queue once more; if there is something, it is as if it had just been pushed.
+//!   queue once more; if there is something, it is as if it had just been pushed. Who will not poll again leaves no waker:
+//!   that of another poller may be there. What becomes of the others is in `pollers`.
 //!
 //! `is_awake` changes by exchanges only (AcqRel), which its word has in one order. Either the pusher's comes before the poll's
 //! clearing, which acquires the push, so that the last look sees it; or the clearing comes first, and then a waker was in the
@@ -71,13 +72,13 @@ impl Inbox {
         let _ = self.is_awake.swap(true, Ordering::AcqRel);
     }
 
-    /// It ends: from here on, a task that is pushed wakes `waker`.
-    pub(crate) fn end_poll(&self, waker: &Waker) {
-        self.register(waker);
+    /// It ends: from here on, a task that is pushed wakes the waker in the slot.
+    pub(crate) fn end_poll(&self) {
         self.fall_asleep();
         self.look_again();
     }
 
+    /// Leaves a waker in the slot, at the end of a poll after which others follow.
     pub(crate) fn register(&self, waker: &Waker) {
         let is_same = {
             let mut slot = self.waker.lock();

@@ -15,6 +15,7 @@
 //! future. `shared` has what a set's tasks share with their wakers.
 
 mod inbox;
+mod pollers;
 mod runtime;
 mod shared;
 
@@ -26,6 +27,7 @@ use super::runtime::Runtime;
 use super::task::JoinHandle;
 use crate::preempt::morestack::safepoint;
 use crate::primitives::Arc;
+use pollers::Pollers;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -167,6 +169,7 @@ fn replace(set: Option<Arc<Local>>) -> Option<Arc<Local>> {
 /// ```
 pub struct LocalSet {
     shared: Arc<Local>,
+    pollers: Pollers,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -203,6 +206,7 @@ impl LocalSet {
     pub fn new() -> LocalSet {
         LocalSet {
             shared: Arc::new(Local::new()),
+            pollers: Pollers::new(),
             _not_send: PhantomData,
         }
     }
@@ -249,12 +253,14 @@ impl LocalSet {
 
     /// Runs a future to its end, and the set's tasks meanwhile. In the future, [`spawn_local`] puts tasks on this set.
     ///
-    /// Tasks that have not ended by then stay on the set, and go on when it is polled again.
+    /// Tasks that have not ended by then stay on the set, and go on when it is polled again. Several such futures may run
+    /// the set by turns, each for all of its tasks.
     ///
     /// # Cancel safety
     ///
     /// As cancel safe as `future`; the set's tasks stay.
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
+        let poller = self.pollers.enter();
         let mut future = pin!(future);
         poll_fn(|context| {
             let mut output = Poll::Pending;
@@ -262,6 +268,9 @@ impl LocalSet {
                 output = future.as_mut().poll(context);
                 output.is_pending()
             });
+            if output.is_pending() {
+                poller.polls(context.waker());
+            }
             output
         })
         .await

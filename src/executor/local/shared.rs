@@ -77,9 +77,12 @@ impl Local {
     }
 
     /// One poll of the set: `first`, then what is runnable, if `first` says so, but not for ever. Owner only.
+    ///
+    /// Where `first` says no, or panics, the waker of an earlier poll stays: it may be somebody else's, who goes on.
     pub(super) fn poll(&self, waker: &Waker, first: impl FnOnce() -> bool) {
         debug_assert!(self.is_owned_here(), "a set is polled by another thread");
         self.inbox.begin_poll();
+        let _poll = Poll(&self.inbox);
         if first() {
             for _ in 0..TASKS_PER_POLL {
                 match self.inbox.pop() {
@@ -87,8 +90,8 @@ impl Local {
                     None => break,
                 }
             }
+            self.inbox.register(waker);
         }
-        self.inbox.end_poll(waker);
     }
 
     /// No task that is not complete?
@@ -103,6 +106,15 @@ impl Local {
             task.shutdown();
         }
         self.inbox.close();
+    }
+}
+
+/// A poll in progress.
+struct Poll<'a>(&'a Inbox);
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.0.end_poll();
     }
 }
 
