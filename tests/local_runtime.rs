@@ -1,10 +1,14 @@
-//! Local runtimes: their timers.
+//! Local runtimes: their timers, and whose threads they belong to.
+
+mod support;
 
 use preemptive::runtime::LocalRuntime;
-use preemptive::task::yield_now;
+use preemptive::task::{spawn_local, yield_now};
 use preemptive::time::{Duration, Instant, sleep_until};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::thread;
+use support::load::message;
 
 #[test]
 fn timers_of_a_local_runtime_are_on_time_whatever_its_tasks_do() {
@@ -34,4 +38,30 @@ fn timers_of_a_local_runtime_are_on_time_whatever_its_tasks_do() {
     });
     let worst = worst.get();
     assert!(worst < LATE, "a timer was late by {worst} polls of a task");
+}
+
+#[test]
+fn a_local_runtime_that_was_leaked_refuses_later_threads() {
+    // The next thread nearly always gets the thread pointer of the one before.
+    for _ in 0..10 {
+        let handle = thread::spawn(|| {
+            let runtime = LocalRuntime::new().expect("a local runtime");
+            let handle = runtime.handle().clone();
+            std::mem::forget(runtime);
+            handle
+        })
+        .join()
+        .unwrap();
+        let payload = thread::spawn(move || {
+            let _guard = handle.enter();
+            drop(spawn_local(async {}));
+        })
+        .join()
+        .unwrap_err();
+        let text = message(&*payload).unwrap();
+        assert!(
+            text.contains("the thread the runtime was created on"),
+            "{text}"
+        );
+    }
 }

@@ -10,20 +10,37 @@
 //! owner's identity. A fiber that is preempted and goes on elsewhere keeps its identity.
 
 use super::inbox::Inbox;
-use crate::arch;
 use crate::executor::task::{self, Id, JoinHandle, Notified, OwnedTasks, Schedule, TaskRef};
 use crate::primitives::Arc;
+use crate::primitives::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 use std::panic::Location;
 use std::task::Waker;
 
 /// A set polls at most so many tasks before it lets others go on.
 const TASKS_PER_POLL: usize = 61;
 
+thread_local! {
+    /// The calling identity's number, or 0 where it has none yet.
+    static IDENTITY: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A number of the calling identity that no other one ever has. (A thread pointer would do while its thread lives; the next
+/// thread may well get the same.)
+fn identity() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    if IDENTITY.get() == 0 {
+        // Relaxed: only the number itself matters.
+        IDENTITY.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    IDENTITY.get()
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Local {
-    /// The thread pointer of the identity that made the set.
-    owner: usize,
+    /// The identity that made the set.
+    owner: u64,
     /// What is to be run.
     inbox: Inbox,
     /// All that is not complete.
@@ -34,7 +51,7 @@ impl Local {
     /// A set of the calling identity.
     pub(super) fn new() -> Local {
         Local {
-            owner: arch::thread_pointer(),
+            owner: identity(),
             inbox: Inbox::new(),
             tasks: OwnedTasks::new(1),
         }
@@ -42,7 +59,7 @@ impl Local {
 
     /// Is this code the owner's?
     pub(super) fn is_owned_here(&self) -> bool {
-        self.owner == arch::thread_pointer()
+        self.owner == identity()
     }
 
     /// Starts a task. A set that is closed cancels it at once.
