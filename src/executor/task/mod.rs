@@ -92,10 +92,10 @@ where
 ///
 /// If `F` or its output is not `Send`:
 ///
-/// - the `TaskRef`, and every `Notified` that the scheduler is given, is run, shut down and dropped on the
-///   thread that made the task, though the scheduler's functions are called from any thread;
-/// - the `TaskRef` is shut down before it is dropped, unless the task is complete: so the last waker, wherever
-///   it is dropped, finds no future.
+/// - the `TaskRef` is shut down, and every `Notified` that the scheduler is given is run, on the thread that made the
+///   task or not at all, though the scheduler's functions are called from any thread;
+/// - the `TaskRef` is shut down before it is dropped, unless the task is complete: so whoever drops the last
+///   reference, a waker or a `Notified`, wherever that is, finds no future.
 pub(crate) unsafe fn spawn_unchecked<F, S>(
     future: F,
     scheduler: S,
