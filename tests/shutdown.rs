@@ -361,3 +361,18 @@ fn a_shutdown_that_races_with_spawns_and_wakes_from_outside_loses_no_task() {
         assert_eq!(drops.count(), guards.load(Ordering::SeqCst));
     }
 }
+
+#[test]
+fn closures_that_have_a_thread_run_though_the_runtime_ends() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let handle = runtime.handle().clone();
+    let closure = runtime.spawn_blocking(|| {
+        std::thread::sleep(Duration::from_millis(5));
+        42
+    });
+    runtime.shutdown_timeout(LONG);
+    assert_eq!(handle.block_on(closure).unwrap(), 42);
+}

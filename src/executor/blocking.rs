@@ -31,6 +31,8 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// Threads that have not come to look for a job yet.
+    starting: usize,
     closed: bool,
 }
 
@@ -103,12 +105,13 @@ impl BlockingPool {
         self.lock().jobs.len()
     }
 
-    /// Takes no more closures; those that have not started are cancelled.
+    /// Takes no more closures. Those that no thread is on its way to are cancelled.
     pub(crate) fn close(&self) {
         let jobs = {
             let mut state = self.lock();
             state.closed = true;
-            std::mem::take(&mut state.jobs)
+            let run = (state.idle + state.starting).min(state.jobs.len());
+            state.jobs.split_off(run)
         };
         self.wanted.notify_all();
         jobs.into_iter().for_each(Job::cancel);
@@ -178,6 +181,7 @@ where
         return handle;
     }
     state.threads += 1;
+    state.starting += 1;
     drop(state);
     let arc = Arc::clone(shared);
     let spawned = std::thread::Builder::new()
@@ -186,6 +190,7 @@ where
     if let Err(error) = spawned {
         let mut state = pool.lock();
         state.threads -= 1;
+        state.starting -= 1;
         if state.threads == 0 {
             // Nobody will ever run it.
             let jobs = std::mem::take(&mut state.jobs);
@@ -213,6 +218,7 @@ fn work(shared: &Arc<Shared>) {
     }
     let pool = &shared.blocking;
     let mut state = pool.lock();
+    state.starting -= 1;
     loop {
         if let Some(job) = state.jobs.pop_front() {
             drop(state);

@@ -188,7 +188,7 @@ impl Runtime {
     /// waits for it. How many there were, and the [ids](crate::task::Id) of their tasks, is written to standard
     /// error.
     ///
-    /// Blocking closures that have not started are cancelled; running ones are waited for likewise.
+    /// Blocking closures that wait for a thread are cancelled; those that have one are waited for likewise.
     pub fn shutdown_timeout(mut self, timeout: Duration) {
         self.shut_down(Some(timeout));
     }
