@@ -46,6 +46,7 @@ pub mod runtime {
     pub use crate::executor::{
         Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics,
     };
+    pub use crate::executor::{Id, RuntimeFlavor, is_rt_shutdown_err};
 }
 
 /// Tasks: spawning, joining, aborting, yielding.

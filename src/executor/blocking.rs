@@ -100,6 +100,11 @@ impl BlockingPool {
         self.lock().threads
     }
 
+    /// Those of them that wait for a closure.
+    pub(crate) fn idle(&self) -> usize {
+        self.lock().idle
+    }
+
     /// Closures that wait for one.
     pub(crate) fn queued(&self) -> usize {
         self.lock().jobs.len()
@@ -185,7 +190,7 @@ where
     drop(state);
     let arc = Arc::clone(shared);
     let spawned = std::thread::Builder::new()
-        .name(format!("{}-blocking", shared.config.name()))
+        .name(shared.config.thread_name.of_blocking())
         .spawn(move || work(&arc));
     if let Err(error) = spawned {
         let mut state = pool.lock();

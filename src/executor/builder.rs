@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::shutdown;
 use super::slice::PARTS;
 use super::time::Instant;
+use super::tuning::ThreadName;
 use crate::preempt::signal;
 use crate::primitives::Arc;
 use crate::sys;
@@ -27,7 +28,13 @@ const DEFAULT_STACK: usize = 2 * 1024 * 1024;
 /// What glibc and a few calls need at the very least.
 const MIN_STACK: usize = 64 * 1024;
 
-/// Something to run once per thread identity.
+/// Every so often the queue that all share goes first, or a busy ring would starve it. A prime, so that it does not fall
+/// in step with what tasks do.
+const GLOBAL_EVERY: u64 = 61;
+/// After so many polls the timers are looked at: where polls are short that is on time, and takes no signal.
+const TIMERS_EVERY: u64 = 16;
+
+/// Something to run once per thread identity, or whenever one goes idle.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// What a runtime was built with.
@@ -55,7 +62,15 @@ pub(crate) struct Config {
     pub(crate) on_overflow: OnStackOverflow,
     pub(crate) max_blocking_threads: usize,
     pub(crate) thread_keep_alive: Duration,
-    thread_name: String,
+    pub(super) thread_name: ThreadName,
+    /// The runtime's.
+    pub(super) name: Option<String>,
+    /// In polls.
+    pub(crate) global_every: u64,
+    /// In polls.
+    pub(crate) timers_every: u64,
+    /// What was woken last goes first.
+    pub(crate) uses_slot: bool,
     pub(crate) on_thread_start: Option<Hook>,
     pub(crate) on_thread_stop: Option<Hook>,
     mask: u64,
@@ -78,11 +93,6 @@ impl Config {
     /// The signal mask of workers: the builder's thread's, less the preemption signal and glibc's own.
     pub(crate) fn mask(&self) -> u64 {
         self.mask
-    }
-
-    /// What worker threads are called.
-    pub(crate) fn name(&self) -> String {
-        self.thread_name.clone()
     }
 
     /// With fewer spare fibers than this, the supplier is asked for more.
@@ -127,7 +137,7 @@ impl Config {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
-    config: Config,
+    pub(super) config: Config,
     worker_threads: Option<usize>,
     time_slice: Option<Duration>,
     min_slice: Option<Duration>,
@@ -155,7 +165,11 @@ impl Builder {
                 on_overflow: OnStackOverflow::Abort,
                 max_blocking_threads: 512,
                 thread_keep_alive: Duration::from_secs(10),
-                thread_name: "preemptive-worker".to_owned(),
+                thread_name: ThreadName::Default,
+                name: None,
+                global_every: GLOBAL_EVERY,
+                timers_every: TIMERS_EVERY,
+                uses_slot: true,
                 on_thread_start: None,
                 on_thread_stop: None,
                 mask: 0,
@@ -382,14 +396,10 @@ impl Builder {
         self
     }
 
-    /// The name of the worker threads. Default `preemptive-worker`.
-    pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
-        self.config.thread_name = name.into();
-        self
-    }
-
     /// Runs `hook` once for every thread identity that tasks run under, and on every thread of
     /// `spawn_blocking`. What it leaves in thread-locals is there in every poll.
+    ///
+    /// Not on threads that call `block_on`: those are the caller's, on a current-thread runtime as well.
     pub fn on_thread_start<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
         self.config.on_thread_start = Some(Arc::new(hook));
         self
@@ -398,16 +408,6 @@ impl Builder {
     /// Runs `hook` when such an identity ends.
     pub fn on_thread_stop<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
         self.config.on_thread_stop = Some(Arc::new(hook));
-        self
-    }
-
-    /// Timers are always there; for Tokio's sake.
-    pub fn enable_all(&mut self) -> &mut Self {
-        self
-    }
-
-    /// Timers are always there; for Tokio's sake.
-    pub fn enable_time(&mut self) -> &mut Self {
         self
     }
 
@@ -553,7 +553,7 @@ fn check(config: &Config) -> io::Result<()> {
                 .to_owned(),
         );
     }
-    if config.thread_name.contains('\0') {
+    if config.thread_name.is_bad() {
         return bad("a thread name cannot contain a NUL byte".to_owned());
     }
     Ok(())

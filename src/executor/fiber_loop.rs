@@ -26,11 +26,6 @@ use crate::sys;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Every so often the queue that all share goes first, or a busy ring would starve it. A prime, so that it
-/// does not fall in step with what tasks do.
-const GLOBAL_EVERY: u64 = 61;
-/// After so many polls the timers are looked at: where polls are short that is on time, and takes no signal.
-pub(super) const TIMERS_EVERY: u64 = 16;
 /// So many polls in a row may come from the slot while others wait.
 const SLOT_RUNS: u32 = 3;
 
@@ -255,9 +250,7 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
             called = true;
         }
         let tick = processor.tick.load(Ordering::Relaxed);
-        if tick.is_multiple_of(TIMERS_EVERY) {
-            look_at_timers(shared, processor);
-        }
+        look_at_timers(shared, processor, false);
         if processor.due.load(Ordering::Relaxed) {
             return found_next(shared, processor, Next::Timers, called);
         }
@@ -270,11 +263,15 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
         if shared.shutdown.has_begun() {
             return shutting_down(shared, processor);
         }
-        if tick.is_multiple_of(GLOBAL_EVERY)
-            && !shared.config.home
-            && let Some(task) = shared.global.pop_many(0, |_| {})
-        {
-            return found_task(task, called);
+        if tick >= processor.global_at.load(Ordering::Relaxed) {
+            let at = tick + shared.config.global_every;
+            processor.global_at.store(at, Ordering::Relaxed);
+            // On a current-thread runtime all tasks go through it.
+            if !shared.config.home
+                && let Some(task) = shared.global.pop_many(0, |_| {})
+            {
+                return found_task(task, called);
+            }
         }
         if let Some(task) = take_own(processor) {
             return found_task(task, called);
@@ -302,9 +299,16 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
     }
 }
 
-/// Is a timer due that no signal has told of?
+/// Every so many polls, or always: is a timer due that no signal has told of? Where polls are short, timers go off on time
+/// in this way, and cost no signal.
 #[inline]
-pub(super) fn look_at_timers(shared: &Shared, processor: &Processor) {
+pub(super) fn look_at_timers(shared: &Shared, processor: &Processor, always: bool) {
+    let tick = processor.tick.load(Ordering::Relaxed);
+    if !always && tick < processor.timers_at.load(Ordering::Relaxed) {
+        return;
+    }
+    let at = tick + shared.config.timers_every;
+    processor.timers_at.store(at, Ordering::Relaxed);
     if shared.timers.shard(processor.index).is_due() {
         processor.due.store(true, Ordering::SeqCst);
     }
@@ -316,8 +320,8 @@ pub(super) fn has_other_duty(shared: &Shared, processor: &Processor) -> bool {
     processor.called.load(Ordering::Relaxed)
         || processor.due.load(Ordering::Relaxed)
         || processor.batch_turn.load(Ordering::Relaxed)
-        || tick.is_multiple_of(TIMERS_EVERY)
-        || tick.is_multiple_of(GLOBAL_EVERY)
+        || tick >= processor.timers_at.load(Ordering::Relaxed)
+        || tick >= processor.global_at.load(Ordering::Relaxed)
         || shared.shutdown.has_begun()
 }
 

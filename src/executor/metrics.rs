@@ -91,6 +91,19 @@ impl RuntimeMetrics {
         self.shared.tasks.len()
     }
 
+    /// Tasks that have ever been spawned, less those that came after the runtime's end. Closures of `spawn_blocking` are
+    /// none.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread().build()?;
+    /// runtime.block_on(runtime.spawn(async {}))?;
+    /// assert_eq!(runtime.metrics().spawned_tasks_count(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn spawned_tasks_count(&self) -> u64 {
+        self.shared.tasks.spawned()
+    }
+
     /// Runnable tasks in the queue that all processors share.
     pub fn global_queue_depth(&self) -> usize {
         self.shared.global.len()
@@ -130,7 +143,29 @@ impl RuntimeMetrics {
     /// If there is no such processor.
     #[track_caller]
     pub fn worker_park_count(&self, worker: usize) -> u64 {
-        self.processor(worker).parks.load(Ordering::Relaxed)
+        let count = self.worker_park_unpark_count(worker);
+        count.div_ceil(2)
+    }
+
+    /// How often this processor went to sleep and how often it went on, together: odd while it sleeps.
+    ///
+    /// Two readings that are the same and odd, some time apart, say that it has slept all the while; if they are even,
+    /// that it has not slept. On a current-thread runtime it sleeps whenever no thread is inside `block_on` as well.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread().build()?;
+    /// let metrics = runtime.metrics();
+    /// assert_eq!(metrics.worker_park_unpark_count(0) % 2, 1);
+    /// runtime.block_on(async { assert_eq!(metrics.worker_park_unpark_count(0) % 2, 0) });
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn worker_park_unpark_count(&self, worker: usize) -> u64 {
+        self.processor(worker).parks_unparks.load(Ordering::Relaxed)
     }
 
     /// Polls that began on this processor. (On a current-thread runtime those of the future given to `block_on` as well.)
@@ -428,6 +463,11 @@ impl RuntimeMetrics {
     /// Threads of the pool behind `spawn_blocking`.
     pub fn num_blocking_threads(&self) -> usize {
         self.shared.blocking.threads()
+    }
+
+    /// Those of them that have nothing to do.
+    pub fn num_idle_blocking_threads(&self) -> usize {
+        self.shared.blocking.idle()
     }
 
     /// Functions that wait for a thread of that pool.

@@ -20,6 +20,7 @@
 //! - `overflow`: tasks whose stack has ended;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
+mod about;
 mod actions;
 mod batch;
 mod bits;
@@ -60,8 +61,10 @@ mod task_builder;
 pub(crate) mod task_local;
 pub mod time;
 mod timer;
+mod tuning;
 mod worker;
 
+pub use about::{Id, RuntimeFlavor, is_rt_shutdown_err};
 pub use builder::Builder;
 pub use local::{LocalEnterGuard, LocalOptions, LocalRuntime, LocalSet, spawn_local};
 pub use metrics::RuntimeMetrics;

@@ -23,6 +23,9 @@ pub(crate) struct Processor {
     pub(crate) queue: Local,
     /// Polls begun. Standing still between two looks, it tells a long poll without a clock.
     pub(crate) tick: AtomicU64,
+    /// At which ticks the queue that all share goes first, and the timers are looked at. Owner.
+    pub(crate) global_at: AtomicU64,
+    pub(crate) timers_at: AtomicU64,
     /// The worker that holds it; stale while it changes hands. Whoever gives the processor writes it.
     pub(crate) worker: AtomicPtr<Worker>,
     /// The task that was woken last, which goes first; see `queue`. Its owner fills it, and empties it, as anybody does
@@ -72,8 +75,8 @@ pub(crate) struct Processor {
     /// How long it was not parked, in nanoseconds, up to `busy_since`, which is 0 while it is. Owner.
     pub(crate) busy: AtomicU64,
     pub(crate) busy_since: AtomicU64,
-    /// How often it was parked. Owner.
-    pub(crate) parks: AtomicU64,
+    /// How often it was parked, and unparked. Odd: it is parked. Owner.
+    pub(crate) parks_unparks: AtomicU64,
     /// Visits to other processors' queues that found something. Owner.
     pub(crate) steals: AtomicU64,
     /// Slices used up.
@@ -92,6 +95,8 @@ impl Processor {
             index,
             queue: Local::new(),
             tick: AtomicU64::new(0),
+            global_at: AtomicU64::new(0),
+            timers_at: AtomicU64::new(0),
             worker: AtomicPtr::new(null_mut()),
             slot: Slot::new(),
             slot_runs: AtomicU32::new(0),
@@ -117,7 +122,7 @@ impl Processor {
             useless_looks: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             busy_since: AtomicU64::new(now),
-            parks: AtomicU64::new(0),
+            parks_unparks: AtomicU64::new(0),
             steals: AtomicU64::new(0),
             slices: AtomicU64::new(0),
             next_victim: AtomicU32::new(index as u32 + 1),
@@ -131,13 +136,17 @@ impl Processor {
         let busy = self.busy_so_far(now);
         self.busy_since.store(0, Ordering::Relaxed);
         self.busy.store(busy, Ordering::Relaxed);
-        let parks = self.parks.load(Ordering::Relaxed);
-        self.parks.store(parks + 1, Ordering::Relaxed);
+        let count = self.parks_unparks.load(Ordering::Relaxed);
+        self.parks_unparks
+            .store(count + 1 - count % 2, Ordering::Relaxed);
     }
 
     /// It is not any more. Owner.
     pub(crate) fn works(&self, now: u64) {
         self.busy_since.store(now, Ordering::Relaxed);
+        let count = self.parks_unparks.load(Ordering::Relaxed);
+        self.parks_unparks
+            .store(count + count % 2, Ordering::Relaxed);
         // Nobody waited meanwhile, and the next poll has not begun before.
         self.settled.store(now, Ordering::Relaxed);
         self.mark_next(now);

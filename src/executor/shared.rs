@@ -1,6 +1,7 @@
 //! What all workers of a runtime share, and the decisions that need all of it: who runs next, who is woken,
 //! who gets a processor. How long each may run is in `slice`.
 
+use super::about::Id;
 use super::batch::{Batch, Place};
 use super::bits::Bits;
 use super::blocking::BlockingPool;
@@ -28,6 +29,7 @@ use std::ptr::null_mut;
 /// See the module's head.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) id: Id,
     pub(crate) config: Config,
     pub(crate) processors: Box<[Processor]>,
     /// Every worker there ever was; null where there is none yet. Freed with the runtime.
@@ -97,6 +99,7 @@ impl Shared {
             local: OnceLock::new(),
             pressing: AtomicUsize::new(0),
             batch_running: AtomicUsize::new(0),
+            id: Id::next(),
             config,
         }
     }
@@ -178,7 +181,10 @@ impl Shared {
             self.global.push(task);
             return None;
         }
-        processor.slot.put(task)
+        match self.config.uses_slot {
+            true => processor.slot.put(task),
+            false => Some(task),
+        }
     }
 
     /// A task waits for the caller's own processor, in the middle of a poll or between two.

@@ -231,7 +231,7 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
     // SAFETY: it lives until `Shared` frees it, after its thread has ended.
     let borrowed: &'static Worker = unsafe { &*worker };
     let spawned = thread::Builder::new()
-        .name(shared.config.name())
+        .name(shared.config.thread_name.of_worker())
         .spawn(move || {
             borrowed.run(Arc::clone(&arc));
             arc.shutdown.worker_ended();

@@ -32,6 +32,8 @@ struct Shard {
     head: Option<NonNull<Header>>,
     tail: Option<NonNull<Header>>,
     len: usize,
+    /// How many were ever linked in.
+    spawned: u64,
     closed: bool,
 }
 
@@ -46,6 +48,7 @@ impl OwnedTasks {
                 head: None,
                 tail: None,
                 len: 0,
+                spawned: 0,
                 closed: false,
             }))
         };
@@ -119,6 +122,11 @@ impl OwnedTasks {
         self.shards.iter().map(|slot| slot.0.lock().len).sum()
     }
 
+    /// How many were ever on it.
+    pub(crate) fn spawned(&self) -> u64 {
+        self.shards.iter().map(|slot| slot.0.lock().spawned).sum()
+    }
+
     /// Whether each shard was empty when it was looked at.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
@@ -179,6 +187,7 @@ impl Shard {
         }
         self.tail = Some(task);
         self.len += 1;
+        self.spawned += 1;
     }
 
     /// Takes a task out.
