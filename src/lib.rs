@@ -44,7 +44,7 @@ pub mod __private {
 pub mod runtime {
     pub use crate::executor::runtime::{EnterGuard, Handle, Runtime, TryCurrentError};
     pub use crate::executor::{
-        Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics,
+        Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics, worker_index,
     };
     pub use crate::executor::{Id, RuntimeFlavor, is_rt_shutdown_err};
 }
@@ -58,7 +58,7 @@ pub mod task {
     pub use crate::executor::task::{AbortHandle, Id, JoinError, JoinHandle, id, try_id};
     pub use crate::executor::task_local::{AccessError, LocalKey};
     pub use crate::executor::{LocalEnterGuard, LocalSet, spawn_local};
-    pub use crate::executor::{spawn, spawn_blocking, yield_now};
+    pub use crate::executor::{block_in_place, spawn, spawn_blocking, yield_now};
 
     /// Futures that belong to tasks.
     pub mod futures {

@@ -4,7 +4,7 @@
 //! processor up before it sleeps, so that whoever it waits for can run even with a single processor.
 
 use super::actions;
-use super::context::Polling;
+use super::entered::Inside;
 use crate::primitives::Arc;
 use crate::primitives::atomic::{AtomicU32, Ordering};
 use crate::stack;
@@ -30,14 +30,21 @@ impl Wake for Parker {
 }
 
 /// A thread that polls one future cannot wait for another.
-pub(super) const NESTED: &str = "cannot start a runtime from within a runtime: this thread is inside another \
-     `block_on` and would block what that drives; use `.await`, or a thread of `spawn_blocking`";
-
-/// Polls `future` to its end.
+#[cold]
 #[track_caller]
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let Some(_polling) = Polling::start() else {
-        panic!("{NESTED}");
+pub(super) fn nested() -> ! {
+    panic!(
+        "Cannot start a runtime from within a runtime: this thread is inside another `block_on`, or polls a task of a \
+         current-thread runtime, and would block what that drives; use `.await`, `block_in_place` around it, or a \
+         thread of `spawn_blocking`"
+    )
+}
+
+/// Polls `future` to its end. It may call `block_in_place` if `may_block`.
+#[track_caller]
+pub(crate) fn block_on<F: Future>(future: F, may_block: bool) -> F::Output {
+    let Some(_inside) = Inside::block_on(may_block) else {
+        nested();
     };
     let mut future = pin!(future);
     let parker = Arc::new(Parker::default());

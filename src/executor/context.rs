@@ -1,28 +1,33 @@
 //! Which runtime is current: thread-local, so it belongs to an identity.
 //!
 //! A fiber's identity enters its runtime once, when its lender starts; no poll pays for it. A plain thread enters
-//! by [`Handle::enter`](super::runtime::Handle::enter) and by `block_on`.
+//! by [`Handle::enter`](super::runtime::Handle::enter) and by `block_on`; how, is in `entered`.
 
 use super::runtime::Handle;
 use super::shared::Shared;
 use super::timer::Driver;
 use crate::preempt::Critical;
 use crate::primitives::Arc;
-use crate::stack;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 thread_local! {
     static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
-    /// `block_on` is polling on this plain thread.
-    static BLOCKING_ON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The thread's locals are being destroyed.
+#[derive(Debug)]
+pub(super) struct Destroyed;
+
+/// The current runtime, if any, and if that can be said.
+pub(super) fn try_current() -> Result<Option<Handle>, Destroyed> {
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .map_err(|_| Destroyed)
 }
 
 /// The current runtime, if any. None as well while the thread's locals are being destroyed.
 pub(crate) fn current() -> Option<Handle> {
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    try_current().ok().flatten()
 }
 
 /// Runs `f` with the current runtime, which is not counted for it. `f` must not run code of the user's: a
@@ -71,42 +76,6 @@ pub(super) fn with<R>(handle: Handle, f: impl FnOnce() -> R) -> R {
         let _ = CURRENT.try_with(|current| current.replace(before));
     }
     result
-}
-
-/// Is this code a future being polled: on a fiber, or by `block_on` on a plain thread?
-pub(super) fn is_polling() -> bool {
-    !stack::current().is_null() || BLOCKING_ON.get()
-}
-
-/// While it lives, `block_on` polls on this thread.
-#[derive(Debug)]
-pub(super) struct Polling {
-    was: bool,
-}
-
-impl Polling {
-    /// `None`: a plain thread that polls already, or a task of a current-thread runtime, would block what it
-    /// polls.
-    pub(super) fn start() -> Option<Polling> {
-        // SAFETY: null, or the fiber that this code runs as, which holds a reference to its runtime.
-        let refused = match unsafe { stack::current().as_ref() } {
-            None => BLOCKING_ON.get(),
-            // SAFETY: as above.
-            Some(fiber) => unsafe { &*fiber.owner.cast::<Shared>() }.config.home,
-        };
-        if refused {
-            return None;
-        }
-        Some(Polling {
-            was: BLOCKING_ON.replace(true),
-        })
-    }
-}
-
-impl Drop for Polling {
-    fn drop(&mut self) {
-        BLOCKING_ON.set(self.was);
-    }
 }
 
 /// What keeps a paused clock from advancing by itself: see `timer::clock`.

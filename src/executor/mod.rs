@@ -30,6 +30,7 @@ mod builder;
 pub mod channel;
 mod context;
 pub mod coop;
+mod entered;
 mod environment;
 mod fiber_loop;
 #[cfg(feature = "futures")]
@@ -66,6 +67,7 @@ mod worker;
 
 pub use about::{Id, RuntimeFlavor, is_rt_shutdown_err};
 pub use builder::Builder;
+pub use entered::{block_in_place, worker_index};
 pub use local::{LocalEnterGuard, LocalOptions, LocalRuntime, LocalSet, spawn_local};
 pub use metrics::RuntimeMetrics;
 pub use overflow::OnStackOverflow;

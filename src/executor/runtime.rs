@@ -4,13 +4,14 @@ use super::block_on;
 use super::blocking;
 use super::builder::Builder;
 use super::context;
+use super::entered::{self, Guard};
 use super::home;
 use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
 use super::task::{self, Id, JoinHandle, Notified, TaskRef};
 use crate::preempt::morestack::safepoint;
-use crate::primitives::Arc;
+use crate::primitives::{Arc, MutexGuard};
 use crate::sys;
 use std::error::Error;
 use std::fmt;
@@ -48,35 +49,38 @@ pub struct Handle {
 }
 
 /// While it lives, a runtime is current on this thread. Made by [`Handle::enter`].
+///
+/// Guards of one thread are to be dropped in the reverse of the order in which they were made.
+///
+/// # Panics
+///
+/// Dropping it panics if one that was made later still lives, unless the thread panics already.
 #[derive(Debug)]
 #[must_use = "the runtime is current only while the guard lives"]
 pub struct EnterGuard<'a> {
-    before: Option<Handle>,
+    // Its destructor is apart from the lifetime: a runtime may be ended, or moved, before its guard is dropped.
+    _guard: Guard,
     _runtime: PhantomData<&'a Handle>,
-    _not_send: PhantomData<*const ()>,
-}
-
-impl Drop for EnterGuard<'_> {
-    fn drop(&mut self) {
-        context::replace(self.before.take());
-    }
+    // It belongs to one thread, though others may look at it.
+    _not_send: PhantomData<MutexGuard<'static, ()>>,
 }
 
 /// There is no current runtime. Returned by [`Handle::try_current`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TryCurrentError {
-    _private: (),
+    is_destroyed: bool,
 }
 
 impl TryCurrentError {
-    /// Is it that there is no runtime here? (It is.)
+    /// Is it that no runtime was entered here?
     pub fn is_missing_context(&self) -> bool {
-        true
+        !self.is_destroyed
     }
 
-    /// Is it that the thread's locals are being destroyed?
+    /// Is it that the thread's locals, which know it, are destroyed already? So it is in the last destructors of
+    /// thread-locals.
     pub fn is_thread_local_destroyed(&self) -> bool {
-        false
+        self.is_destroyed
     }
 }
 
@@ -86,7 +90,10 @@ pub(super) const NO_RUNTIME: &str = "there is no runtime here: call it from a ta
 
 impl fmt::Display for TryCurrentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NO_RUNTIME)
+        f.write_str(match self.is_destroyed {
+            false => NO_RUNTIME,
+            true => "the thread's locals, the current runtime among them, are destroyed already",
+        })
     }
 }
 
@@ -165,10 +172,14 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If the future panics; on a plain thread that is inside another `block_on`.
+    /// If the future panics. Where this thread polls something already: inside another `block_on`, and in tasks of a
+    /// current-thread runtime. A task of a multi-thread runtime may call it for such runtimes: the task waits, its thread
+    /// goes on. Inside [`block_in_place`](crate::task::block_in_place) all of it is allowed.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.handle.block_on(future)
+        // Tokio's rule: who drives a current-thread runtime must not block.
+        let may_block = !self.handle.shared.config.home;
+        self.handle.block_on_as(future, may_block)
     }
 
     /// Makes this runtime current on the calling thread: see [`Handle::enter`].
@@ -195,7 +206,7 @@ impl Runtime {
 
     /// Ends the runtime without waiting: `shutdown_timeout(Duration::ZERO)`. Legal inside a task.
     pub fn shutdown_background(self) {
-        if context::is_polling() {
+        if entered::is_polling() {
             // The task that calls is one of those that would be waited for, or holds up another.
             let mut runtime = self;
             runtime.is_shut_down = true;
@@ -263,7 +274,7 @@ impl Drop for Runtime {
         if self.is_shut_down {
             return;
         }
-        if context::is_polling() && !std::thread::panicking() {
+        if entered::must_not_wait() && !std::thread::panicking() {
             // Keep the promise that nothing is lost, before complaining.
             self.is_shut_down = true;
             let shared = Arc::clone(&self.handle.shared);
@@ -272,12 +283,12 @@ impl Drop for Runtime {
                 .name("preemptive-shutdown".to_owned())
                 .spawn(move || finish(&shared, &mut attendants, None));
             panic!(
-                "cannot drop a runtime in a context where blocking is not allowed: \
+                "Cannot drop a runtime in a context where blocking is not allowed: \
                  a runtime waits for its tasks when it is dropped; drop it outside of tasks, \
                  or call `Runtime::shutdown_background`"
             );
         }
-        self.shut_down(if std::thread::panicking() && context::is_polling() {
+        self.shut_down(if std::thread::panicking() && entered::must_not_wait() {
             Some(Duration::ZERO)
         } else {
             None
@@ -316,13 +327,20 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is none, or the thread is ending and does not know any more.
     pub fn try_current() -> Result<Handle, TryCurrentError> {
         safepoint();
-        context::current().ok_or(TryCurrentError { _private: () })
+        match context::try_current() {
+            Ok(current) => current.ok_or(TryCurrentError {
+                is_destroyed: false,
+            }),
+            Err(context::Destroyed) => Err(TryCurrentError { is_destroyed: true }),
+        }
     }
 
     /// Makes this runtime current on the calling thread while the guard lives.
+    ///
+    /// Guards nest: drop the one that was made last first, or the drop [panics](EnterGuard).
     ///
     /// ```
     /// let runtime = preemptive::runtime::Runtime::new().unwrap();
@@ -332,7 +350,7 @@ impl Handle {
     /// ```
     pub fn enter(&self) -> EnterGuard<'_> {
         EnterGuard {
-            before: context::replace(Some(self.clone())),
+            _guard: Guard::new(self.clone()),
             _runtime: PhantomData,
             _not_send: PhantomData,
         }
@@ -390,16 +408,27 @@ impl Handle {
 
     /// Runs a future to its end on the calling thread: see [`Runtime::block_on`].
     ///
+    /// Inside tasks of a multi-thread runtime as well. For a current-thread runtime the calling thread runs the tasks
+    /// and timers meanwhile, if no other does: on Tokio it is the runtime's own `block_on` alone that does so. The future
+    /// may call [`block_in_place`](crate::task::block_in_place), whichever runtime it is.
+    ///
+    /// After the runtime has ended, it goes on polling the future, which gets nothing of that runtime any more.
+    ///
     /// # Panics
     ///
     /// As [`Runtime::block_on`].
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.block_on_as(future, true)
+    }
+
+    #[track_caller]
+    fn block_on_as<F: Future>(&self, future: F, may_block: bool) -> F::Output {
         let _current = self.enter();
         if self.shared.config.home {
-            return home::block_on(&self.shared, future);
+            return home::block_on(&self.shared, future, may_block);
         }
-        block_on::block_on(future)
+        block_on::block_on(future, may_block)
     }
 
     /// What the runtime has counted.

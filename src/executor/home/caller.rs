@@ -1,10 +1,10 @@
 //! The threads inside `block_on` of a current-thread runtime: one drives, the others wait for their own futures
 //! or for their turn to drive. See the head of `home`.
 
-use super::super::block_on::NESTED;
-use super::super::context::Polling;
+use super::super::block_on::nested;
+use super::super::entered::Inside;
 use super::super::shared::Shared;
-use super::{Drive, Root, drive};
+use super::{Drive, Root, apart, drive};
 use crate::fatal::fatal;
 use crate::preempt::Critical;
 use crate::primitives::Arc;
@@ -121,17 +121,19 @@ impl Caller {
     }
 }
 
-/// Polls `future` to its end on the calling thread, and runs the runtime's tasks meanwhile.
+/// Polls `future` to its end on the calling thread, and runs the runtime's tasks meanwhile. The future may call
+/// `block_in_place` if `may_block`.
 #[track_caller]
-pub(in crate::executor) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+pub(in crate::executor) fn block_on<F: Future>(
+    shared: &Arc<Shared>,
+    future: F,
+    may_block: bool,
+) -> F::Output {
     if !stack::current().is_null() {
-        panic!(
-            "cannot start a runtime from within a runtime: `block_on` of a current-thread runtime needs a \
-             thread of its own, and this is a task; use `.await`, or a thread of `spawn_blocking`"
-        );
+        return apart::block_on(shared, future, may_block);
     }
-    let Some(_polling) = Polling::start() else {
-        panic!("{NESTED}");
+    let Some(_inside) = Inside::block_on(may_block) else {
+        nested();
     };
     let mut future = pin!(future);
     let caller = Arc::new(Caller {

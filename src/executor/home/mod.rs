@@ -54,11 +54,13 @@
 //! The root is done, the home fiber at the top of its loop. Polls that are set aside in `batch` may hold locks that
 //! this thread is about to want, so each is given back to its lender, which finishes it (rules R7 and R8).
 
+mod apart;
 mod caller;
 
 pub(in crate::executor) use caller::block_on;
 
 use super::context;
+use super::entered;
 use super::fiber_loop::{self, FiberLife};
 use super::processor::Processor;
 use super::runtime::Handle;
@@ -362,7 +364,7 @@ fn drive(shared: &Shared, drive: &mut Drive<'_>) {
 /// Drops the tasks and sees preempted polls through, on the calling thread, with shutdown begun. False: it could
 /// not be done until `deadline`, or soon after.
 pub(super) fn shut_down(shared: &Arc<Shared>, deadline: Option<u64>) -> bool {
-    if context::is_polling() {
+    if entered::is_polling() {
         // This thread is in the middle of something, perhaps of driving this very runtime.
         let apart = Arc::clone(shared);
         return std::thread::Builder::new()

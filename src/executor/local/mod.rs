@@ -43,7 +43,6 @@ thread_local! {
 }
 
 /// Is this code part of a poll of some set? Blocking here would hold up all of its tasks.
-#[allow(dead_code, reason = "for `block_in_place`")]
 pub(super) fn is_polling() -> bool {
     IN_POLL.get()
 }
