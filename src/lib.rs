@@ -44,7 +44,8 @@ pub mod __private {
 pub mod runtime {
     pub use crate::executor::runtime::{EnterGuard, Handle, Runtime, TryCurrentError};
     pub use crate::executor::{
-        Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics, worker_index,
+        Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics, TaskMeta,
+        worker_index,
     };
     pub use crate::executor::{Id, RuntimeFlavor, is_rt_shutdown_err};
 }

@@ -1,6 +1,7 @@
 //! Building a runtime: every option, what it costs, and what it must not be.
 
 use super::environment;
+use super::hooks::Hooks;
 use super::local::{LocalOptions, LocalRuntime};
 use super::overflow::OnStackOverflow;
 use super::runtime::Runtime;
@@ -71,9 +72,11 @@ pub(crate) struct Config {
     pub(crate) timers_every: u64,
     /// What was woken last goes first.
     pub(crate) uses_slot: bool,
+    pub(crate) hooks: Hooks,
     pub(crate) on_thread_start: Option<Hook>,
     pub(crate) on_thread_stop: Option<Hook>,
     mask: u64,
+    watches_polls: bool,
 }
 
 impl fmt::Debug for Config {
@@ -93,6 +96,12 @@ impl Config {
     /// The signal mask of workers: the builder's thread's, less the preemption signal and glibc's own.
     pub(crate) fn mask(&self) -> u64 {
         self.mask
+    }
+
+    /// Is anything done before or after polls?
+    #[inline]
+    pub(crate) fn watches_polls(&self) -> bool {
+        self.watches_polls
     }
 
     /// With fewer spare fibers than this, the supplier is asked for more.
@@ -170,9 +179,11 @@ impl Builder {
                 global_every: GLOBAL_EVERY,
                 timers_every: TIMERS_EVERY,
                 uses_slot: true,
+                hooks: Hooks::default(),
                 on_thread_start: None,
                 on_thread_stop: None,
                 mask: 0,
+                watches_polls: false,
             },
             worker_threads: None,
             time_slice: None,
@@ -499,6 +510,7 @@ impl Builder {
         }
         config.batch_per_task =
             (self.batch_share / (1.0 - self.batch_share) * PARTS as f64).round() as u64;
+        config.watches_polls = config.poll_times || config.hooks.watch_polls();
         config.async_preempt &= environment::allows_async_preempt() && !config.home_only;
         signal::install(config.signal)?;
         let own = [config.signal, 32, 33].map(|signal| 1_u64 << (signal - 1));

@@ -16,6 +16,7 @@ use super::sleep::PARKED;
 use super::supply::{KEPT_STACK, TRIM_EVERY};
 use super::task::Notified;
 use super::timer::{Expired, Left};
+use super::told;
 use super::worker::Worker;
 use crate::fatal::fatal;
 use crate::preempt::{safepoint, signal};
@@ -77,13 +78,13 @@ impl Life for FiberLife {
 }
 
 /// The runtime that a fiber belongs to, without counting a reference.
-fn shared_of(fiber: &'static Fiber) -> ManuallyDrop<Arc<Shared>> {
+pub(super) fn shared_of(fiber: &'static Fiber) -> ManuallyDrop<Arc<Shared>> {
     // SAFETY: `owner` came out of `Arc::into_raw` and is counted until the lender stops; this one is not dropped.
     ManuallyDrop::new(unsafe { Arc::from_raw(fiber.owner.cast::<Shared>()) })
 }
 
 /// What the loop does next.
-enum Next {
+pub(super) enum Next {
     Run(Notified),
     /// Timers are due: wake whom they wake.
     Timers,
@@ -91,7 +92,9 @@ enum Next {
     Fiber(&'static Fiber),
     /// Shutdown: drop tasks that are left.
     Drain,
-    /// A current-thread runtime was asleep: its root may have been woken.
+    /// Nothing, so far, and somebody wants to know before the processor sleeps.
+    Idle,
+    /// There may be something now, for the root of a current-thread runtime as well.
     Top,
     /// Nothing, for good.
     Retire,
@@ -99,6 +102,8 @@ enum Next {
 
 /// The loop. Entered and left in a critical section. `drive` is what a home fiber runs it for (see `home`).
 pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
+    // The hook of threads that go idle has run; the other half follows under this identity, whatever comes between.
+    let mut is_idle = false;
     loop {
         // Whoever wanted this fiber's worker gets it here: what follows is a scheduling decision.
         let was_wanted = fiber.is_wanted();
@@ -111,6 +116,10 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
             );
         }
         fiber.preemptions.store(0, Ordering::Relaxed);
+        if std::mem::take(&mut is_idle) {
+            told::idle(fiber);
+            continue;
+        }
         let Some(worker) = worker_of(fiber) else {
             // On its lender, as an ordinary thread. The poll has ended, so has that.
             fiber.task.store(0, Ordering::Relaxed);
@@ -181,19 +190,22 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                 let location = std::ptr::from_ref(task.location()).cast_mut();
                 fiber.location.store(location, Ordering::Relaxed);
                 fiber.task.store(task.id().get(), Ordering::Relaxed);
-                match shared.poll_times.get(processor.index) {
-                    None => preemptible(fiber, || task.run()),
-                    Some(times) => preemptible(fiber, || {
-                        let start = sys::now();
-                        task.run();
-                        times.record(sys::now() - start);
-                    }),
+                if shared.config.watches_polls() {
+                    told::poll(shared, processor, fiber, task);
+                } else {
+                    preemptible(fiber, || task.run());
                 }
                 fiber.task.store(0, Ordering::Relaxed);
             }
             Next::Timers => wake_expired(shared, processor, fiber),
             Next::Fiber(next) => worker.leave_for(fiber, next),
             Next::Drain => preemptible(fiber, || shared.drain()),
+            Next::Idle => {
+                processor.mark_next(sys::now());
+                overrule(shared, processor, fiber);
+                preemptible(fiber, || shared.config.hooks.park());
+                is_idle = true;
+            }
             Next::Top => {}
             Next::Retire => {
                 shared.retire(worker, processor);
@@ -207,7 +219,7 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
 
 /// What comes next has been chosen: a request to make room that is older is answered by that.
 #[inline]
-fn overrule(shared: &Shared, processor: &Processor, fiber: &Fiber) {
+pub(super) fn overrule(shared: &Shared, processor: &Processor, fiber: &Fiber) {
     if fiber.is_wanted() {
         fiber.unpoison();
         shared.relook(processor, sys::now());
@@ -216,7 +228,7 @@ fn overrule(shared: &Shared, processor: &Processor, fiber: &Fiber) {
 
 /// Runs user code: leaves the critical section for the length of `f`.
 #[inline]
-fn preemptible(fiber: &'static Fiber, f: impl FnOnce()) {
+pub(super) fn preemptible(fiber: &'static Fiber, f: impl FnOnce()) {
     if fiber.leave_critical() {
         safepoint::give_way(fiber);
     }
@@ -227,7 +239,7 @@ fn preemptible(fiber: &'static Fiber, f: impl FnOnce()) {
 
 /// The worker that runs this fiber, in a critical section; none on the lender.
 #[inline]
-fn worker_of(fiber: &'static Fiber) -> Option<&'static Worker> {
+pub(super) fn worker_of(fiber: &'static Fiber) -> Option<&'static Worker> {
     let target = safepoint::worker_of(fiber)?;
     // SAFETY: a target is the first field of its worker.
     Some(unsafe { &*std::ptr::from_ref(target).cast::<Worker>() })
@@ -285,14 +297,10 @@ fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
         if let Some(fiber) = shared.batch.pop() {
             return found_next(shared, processor, Next::Fiber(fiber), called);
         }
-        processor.rests(sys::now());
-        park(shared, processor, fiber);
-        processor.works(sys::now());
-        // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
-        if shared.timers.shard(processor.index).next() != u64::MAX {
-            shared.rearm(processor, false);
+        if shared.config.hooks.watch_parks() {
+            return told::before_idling(shared, processor);
         }
-        shared.monitor.busy_again();
+        rest(shared, processor, fiber);
         if shared.config.home {
             return Next::Top;
         }
@@ -312,6 +320,18 @@ pub(super) fn look_at_timers(shared: &Shared, processor: &Processor, always: boo
     if shared.timers.shard(processor.index).is_due() {
         processor.due.store(true, Ordering::SeqCst);
     }
+}
+
+/// Sleeps, with what comes before and after.
+pub(super) fn rest(shared: &Shared, processor: &Processor, fiber: &Fiber) {
+    processor.rests(sys::now());
+    park(shared, processor, fiber);
+    processor.works(sys::now());
+    // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
+    if shared.timers.shard(processor.index).next() != u64::MAX {
+        shared.rearm(processor, false);
+    }
+    shared.monitor.busy_again();
 }
 
 /// Is there something for the loop to do before it takes a task of the processor's own?
@@ -344,7 +364,14 @@ fn found_next(shared: &Shared, processor: &Processor, next: Next, called: bool) 
 
 #[cold]
 fn stop_searching(shared: &Shared, processor: &Processor) {
-    if shared.sleep.end_search(&processor.sleeper) && !shared.wake_one() {
+    if shared.sleep.end_search(&processor.sleeper) {
+        wake_next_searcher(shared, processor);
+    }
+}
+
+/// The last searcher has found something: there may be more.
+pub(super) fn wake_next_searcher(shared: &Shared, processor: &Processor) {
+    if !shared.wake_one() {
         // All are busy. Whoever has something waiting must not run without end.
         for other in &shared.processors {
             if other.index != processor.index && other.has_task() {

@@ -37,6 +37,7 @@ mod fiber_loop;
 mod futures_spawn;
 mod histogram;
 mod home;
+mod hooks;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod join_set;
@@ -62,12 +63,14 @@ mod task_builder;
 pub(crate) mod task_local;
 pub mod time;
 mod timer;
+mod told;
 mod tuning;
 mod worker;
 
 pub use about::{Id, RuntimeFlavor, is_rt_shutdown_err};
 pub use builder::Builder;
 pub use entered::{block_in_place, worker_index};
+pub use hooks::TaskMeta;
 pub use local::{LocalEnterGuard, LocalOptions, LocalRuntime, LocalSet, spawn_local};
 pub use metrics::RuntimeMetrics;
 pub use overflow::OnStackOverflow;

@@ -296,16 +296,40 @@ impl Drop for Runtime {
     }
 }
 
-/// A task that came too late. Dropped, it is cancelled: its future goes first, then its handle knows.
+/// What is left to do for a task that was spawned, because it runs code of the user's: dropped, it does that.
 #[derive(Debug)]
-pub(super) struct Refused {
-    task: Option<TaskRef>,
-    _notified: Notified,
+pub(super) struct Rest {
+    task: Option<(TaskRef, Notified)>,
+    /// A hook is to be told of the task before it may run. Without: it came too late, and is cancelled; its future goes
+    /// first, then its handle knows.
+    hooked: Option<Arc<Shared>>,
 }
 
-impl Drop for Refused {
+impl Drop for Rest {
     fn drop(&mut self) {
-        self.task.take().into_iter().for_each(TaskRef::shutdown);
+        let Some((task, notified)) = self.task.take() else {
+            return;
+        };
+        let Some(shared) = self.hooked.take() else {
+            task.shutdown();
+            return;
+        };
+        shared.config.hooks.task_spawn(&task);
+        drop(admit(&shared, task, notified));
+    }
+}
+
+/// Lets a task run. Returns it if the runtime has ended.
+fn admit(shared: &Shared, task: TaskRef, notified: Notified) -> Option<Rest> {
+    match shared.tasks.bind(task) {
+        Ok(()) => {
+            shared.schedule(notified);
+            None
+        }
+        Err(task) => Some(Rest {
+            task: Some((task, notified)),
+            hooked: None,
+        }),
     }
 }
 
@@ -363,37 +387,32 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (handle, refused) = self.try_spawn(future, Location::caller());
-        drop(refused);
+        let (handle, rest) = self.try_spawn(future, Location::caller());
+        drop(rest);
         handle
     }
 
-    /// Starts a task. Runs no code of the user's: a future that the runtime refuses, because it has ended, is dropped with
-    /// what this returns.
+    /// Starts a task. Runs no code of the user's: the caller drops what else this returns, which does. A future that the
+    /// runtime refuses, because it has ended, goes with it; a task that a hook is to be told of starts with it.
     pub(super) fn try_spawn<F>(
         &self,
         future: F,
         location: &'static Location<'static>,
-    ) -> (JoinHandle<F::Output>, Option<Refused>)
+    ) -> (JoinHandle<F::Output>, Option<Rest>)
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let scheduler = Scheduler(Arc::clone(&self.shared));
         let (owned, notified, handle) = task::spawn(future, scheduler, Id::next(), location);
-        match self.shared.tasks.bind(owned) {
-            Ok(()) => {
-                self.shared.schedule(notified);
-                (handle, None)
-            }
-            Err(task) => (
-                handle,
-                Some(Refused {
-                    task: Some(task),
-                    _notified: notified,
-                }),
-            ),
+        if self.shared.config.hooks.watch_spawns() {
+            let hooked = Rest {
+                task: Some((owned, notified)),
+                hooked: Some(Arc::clone(&self.shared)),
+            };
+            return (handle, Some(hooked));
         }
+        (handle, admit(&self.shared, owned, notified))
     }
 
     /// Runs `f` on a thread of the blocking pool: see [`task::spawn_blocking`](crate::task::spawn_blocking).

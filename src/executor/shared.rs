@@ -450,4 +450,8 @@ impl Schedule for Scheduler {
     fn release(&self, task: &TaskRef) -> Option<TaskRef> {
         self.0.tasks.remove(task)
     }
+
+    fn terminated(&self, task: &TaskRef) {
+        self.0.config.hooks.task_terminate(task);
+    }
 }

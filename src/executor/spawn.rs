@@ -31,8 +31,8 @@ where
 {
     let location = Location::caller();
     match context::with_current(|handle| handle.try_spawn(future, location)) {
-        Some((handle, refused)) => {
-            drop(refused);
+        Some((handle, rest)) => {
+            drop(rest);
             handle
         }
         None => panic!("{NO_RUNTIME}"),

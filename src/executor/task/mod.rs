@@ -68,6 +68,10 @@ pub(crate) trait Schedule: Clone + Send + Sync + 'static {
 
     /// Takes a complete task off the owned list, if it is still there.
     fn release(&self, task: &TaskRef) -> Option<TaskRef>;
+
+    /// A task has ended. Nobody who awaits it knows yet.
+    #[inline]
+    fn terminated(&self, _task: &TaskRef) {}
 }
 
 /// Makes a task. It does not run until its `Notified` does; `bind` the `TaskRef` before that.
@@ -219,7 +223,6 @@ impl TaskRef {
     }
 
     /// Where the task was spawned.
-    #[cfg(test)]
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.0.header().location
     }

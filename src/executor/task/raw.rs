@@ -176,14 +176,15 @@ where
     unsafe fn complete(task: NonNull<Header>, mut references: usize) {
         // SAFETY: the runner's reference lasts until `release` below.
         let cell = unsafe { Self::of(task) };
+        // SAFETY: a second value for our own reference; it is not dropped.
+        let this = ManuallyDrop::new(TaskRef(unsafe { Reference::from_raw(task) }));
+        cell.scheduler.terminated(&this);
         let completed = cell.header.state.complete();
         if completed == Completed::Detached {
             // SAFETY: nobody joins, so the output is ours (State, Invariant 4).
             unsafe { Self::drop_output(task) };
         }
 
-        // SAFETY: a second value for our own reference; it is not dropped.
-        let this = ManuallyDrop::new(TaskRef(unsafe { Reference::from_raw(task) }));
         if let Some(listed) = cell.scheduler.release(&this) {
             debug_assert_eq!(
                 listed.0.as_raw(),
