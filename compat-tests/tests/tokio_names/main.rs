@@ -2,10 +2,12 @@
 //! the source of the very Tokio that this package is built with.
 
 mod source;
+mod traits;
 
 // For its allocator.
 use compat_tests as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 const PAGE: &str = include_str!("../../../docs/tokio-compat.md");
 
@@ -81,4 +83,32 @@ fn the_page_says_of_every_difference_what_it_is() {
             other => panic!("{name}: `{other}` is none of the three"),
         }
     }
+}
+
+/// `Builder::name` of `runtime::Builder::name`, `spawn` of `task::spawn`.
+fn without_modules(name: &str) -> String {
+    let parts: Vec<_> = name.split("::").collect();
+    let is_of_type = |part: &&str| part.starts_with(char::is_uppercase);
+    let from = parts.iter().position(is_of_type);
+    parts[from.unwrap_or(parts.len() - 1)..].join("::")
+}
+
+#[test]
+fn what_the_page_says_is_here_is_here_and_nothing_else() {
+    let own = source::names_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../src"));
+    let traits: BTreeSet<_> = traits::all().into_iter().collect();
+    let mut wrong = Vec::new();
+    for (name, row) in rows() {
+        let is_here = match name.contains(": ") {
+            true => traits.contains(&name),
+            false => own.contains(&without_modules(&name)),
+        };
+        if is_here != (row.here != "not offered") {
+            wrong.push(format!("{name}: {}", row.here));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "docs/tokio-compat.md is wrong about {wrong:#?}"
+    );
 }

@@ -326,3 +326,29 @@ pub(crate) fn public_names(source: &Path) -> BTreeSet<String> {
     });
     names
 }
+
+/// The public names of all files below `source`, private modules included, each without its path: `spawn`, `Builder::name`.
+pub(crate) fn names_below(source: &Path) -> BTreeSet<String> {
+    let mut found = Vec::new();
+    files(source, &[], &mut found);
+    let mut names = BTreeSet::new();
+    for (path, _) in found {
+        let text = fs::read_to_string(path).unwrap();
+        let declared = names_in(&text, |_| Some(String::new()));
+        names.extend(
+            declared
+                .iter()
+                .map(|name| name.trim_start_matches("::").to_owned()),
+        );
+        // What comes from elsewhere.
+        let exported = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("pub use std::"));
+        names.extend(exported.map(|line| {
+            line[line.rfind(':').unwrap() + 1..]
+                .trim_end_matches(';')
+                .to_owned()
+        }));
+    }
+    names
+}
