@@ -22,6 +22,7 @@ mod shared;
 pub use runtime::{LocalOptions, LocalRuntime};
 pub(super) use shared::Local;
 
+use super::about::Id;
 use super::context;
 use super::runtime::Runtime;
 use super::task::JoinHandle;
@@ -169,6 +170,7 @@ fn replace(set: Option<Arc<Local>>) -> Option<Arc<Local>> {
 pub struct LocalSet {
     shared: Arc<Local>,
     pollers: Pollers,
+    id: Id,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -206,6 +208,7 @@ impl LocalSet {
         LocalSet {
             shared: Arc::new(Local::new()),
             pollers: Pollers::new(),
+            id: Id::next(),
             _not_send: PhantomData,
         }
     }
@@ -281,6 +284,17 @@ impl LocalSet {
         let (_current, _polls) = (self.enter(), Polls::begin());
         let waker = context.waker().clone();
         self.shared.poll(&waker, || first(context));
+    }
+
+    /// Which set it is: no two sets or runtimes of a process have the same.
+    ///
+    /// ```
+    /// use preemptive::task::LocalSet;
+    ///
+    /// assert_ne!(LocalSet::new().id(), LocalSet::new().id());
+    /// ```
+    pub fn id(&self) -> Id {
+        self.id
     }
 
     /// Cancels all tasks, with the set current as far as that is possible.
