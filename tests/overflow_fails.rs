@@ -3,7 +3,7 @@
 mod support;
 
 use preemptive::runtime::{Builder, OnStackOverflow, Runtime};
-use preemptive::task::JoinHandle;
+use preemptive::task::{JoinHandle, LocalSet};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -354,6 +354,22 @@ fn a_current_thread_runtime_cannot_go_on() {
         let _ = runtime.block_on(task);
     });
     assert!(why.contains("a current-thread runtime"), "{why}");
+}
+
+#[test]
+fn a_task_of_a_local_set_cannot_be_left() {
+    // Its stack is that of the task that polls the set.
+    let why = why_aborted("a_task_of_a_local_set_cannot_be_left", || {
+        let runtime = runtime(1);
+        let handle = runtime.handle().clone();
+        let task = runtime.spawn(async move {
+            let set = LocalSet::new();
+            let local = set.spawn_local(async { black_box(recurse_for_ever(1)) });
+            handle.block_on(set.run_until(local)).is_ok()
+        });
+        let _ = runtime.block_on(task);
+    });
+    assert!(why.contains("a local set"), "{why}");
 }
 
 #[test]

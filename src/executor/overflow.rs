@@ -33,9 +33,11 @@ pub enum OnStackOverflow {
     ///
     /// A line on standard error says which task it was. The process aborts all the same, and says why, where the task
     /// cannot be left: on a current-thread runtime, while code of the runtime's runs for it (it spawns or wakes a task, say),
-    /// inside of a signal handler, under a signal mask of its own, outside of a task's poll (a waker that a timer wakes), and
-    /// once [`Runtime::shutdown_timeout`] has given its poll up.
+    /// inside of a signal handler, under a signal mask of its own, outside of a task's poll (a waker that a timer wakes), in a
+    /// task of a [`LocalSet`], whose stack is that of whoever polls the set, and once [`Runtime::shutdown_timeout`] has given
+    /// its poll up.
     ///
+    /// [`LocalSet`]: crate::task::LocalSet
     /// [`JoinHandle`]: crate::task::JoinHandle
     /// [`is_stack_overflow`]: crate::task::JoinError::is_stack_overflow
     /// [`Builder::thread_stack_size`]: super::Builder::thread_stack_size
@@ -82,7 +84,10 @@ pub(super) fn fate(shared: &Shared, fiber: &Fiber) -> Fate {
         Some((id, task)) if id.get() == fiber.task.load(Ordering::Relaxed) => {
             Fate::Fails(task.as_ptr().cast())
         }
-        _ => Fate::Cannot("it was not in the middle of a task's poll"),
+        Some(_) => Fate::Cannot(
+            "a task ran inside of it, one of a local set for instance, which cannot go on without it",
+        ),
+        None => Fate::Cannot("it was not in the middle of a task's poll"),
     }
 }
 
