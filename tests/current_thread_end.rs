@@ -3,17 +3,18 @@
 
 mod support;
 
-use preemptive::runtime::{Handle, Runtime};
+use preemptive::runtime::{Builder, Handle, Runtime};
 use preemptive::task::yield_now;
 use preemptive::time::{Duration, sleep};
 use std::cell::RefCell;
 use std::fs;
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use support::current_thread::{detach, runtime};
-use support::load::{LONG, Mailbox, spin_until, wait_until};
+use support::load::{LONG, Mailbox, plain_block_on, spin_until, wait_until};
 use support::pressure::kernel_thread;
 
 /// Starts two polls that go on until `stop`, on other identities than the calling thread's own, and so are set
@@ -100,6 +101,49 @@ fn shutdown_timeout_leaves_a_poll_that_does_not_end() {
     stop.store(true, Ordering::Relaxed);
     for _ in 0..2 {
         receiver.recv_timeout(LONG).unwrap();
+    }
+}
+
+#[test]
+fn shutdown_timeout_drops_tasks_though_whoever_drives_polls_for_ever() {
+    for home_only in [false, true] {
+        let runtime = Builder::new_current_thread()
+            .home_only(home_only)
+            .build()
+            .expect("a runtime");
+        let (begun, stop) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (begins, stops) = (begun.clone(), stop.clone());
+        let (idle, hog) = (Arc::new(()), Arc::new(()));
+        let (inside_idle, inside_hog) = (idle.clone(), hog.clone());
+        let waits = runtime.spawn(async move {
+            let _inside = inside_idle;
+            pending::<()>().await;
+        });
+        drop(runtime.spawn(async move {
+            let _inside = inside_hog;
+            begins.store(true, Ordering::Relaxed);
+            spin_until("the poll is let go", || stops.load(Ordering::Relaxed));
+            pending::<()>().await;
+        }));
+        let handle = runtime.handle().clone();
+        let driver = thread::spawn(move || {
+            handle.block_on(async {
+                while Handle::current().metrics().num_alive_tasks() > 0 {
+                    yield_now().await;
+                }
+            });
+        });
+        wait_until("the poll has begun", || begun.load(Ordering::Relaxed));
+        runtime.shutdown_timeout(Duration::from_millis(1));
+        assert_eq!(Arc::strong_count(&idle), 1, "nobody polled this one");
+        assert!(plain_block_on(waits).unwrap_err().is_cancelled());
+        assert_eq!(Arc::strong_count(&hog), 2, "somebody polls this one");
+        stop.store(true, Ordering::Relaxed);
+        wait_until("its poll ends", || Arc::strong_count(&hog) == 1);
+        driver.join().unwrap();
     }
 }
 

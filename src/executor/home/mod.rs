@@ -373,17 +373,20 @@ pub(super) fn shut_down(shared: &Arc<Shared>, deadline: Option<u64>) -> bool {
             .is_ok_and(|thread| thread.join().unwrap_or(false));
     }
     let home = &shared.home;
+    let handle = Handle {
+        shared: Arc::clone(shared),
+    };
     let until = deadline.map(|deadline| deadline.max(sys::now() + LEAVE));
     while !home.lead() {
         if until.is_some_and(|until| sys::now() >= until) {
             shared.shutdown.abandon();
+            // Whoever drives is in the middle of a poll. The tasks that nobody polls are not to wait for that, nor are
+            // their joiners; and that one is dropped when the poll ends.
+            context::with(handle, || shared.drain());
             return false;
         }
         sys::futex_wait(&home.driven, 1, until);
     }
-    let handle = Handle {
-        shared: Arc::clone(shared),
-    };
     let mut end = Drive {
         root: Root::Shutdown { deadline },
         turn: None,
