@@ -2,14 +2,17 @@
 
 mod support;
 
-use preemptive::runtime::Handle;
+use preemptive::runtime::{Handle, RuntimeFlavor};
 use preemptive::time::{Duration, Instant, sleep};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[preemptive::test]
 async fn a_test_without_arguments_has_a_runtime() {
-    assert!(Handle::current().metrics().num_workers() > 0);
+    assert_eq!(
+        Handle::current().runtime_flavor(),
+        RuntimeFlavor::CurrentThread
+    );
     let task = preemptive::spawn(async { 6 * 7 });
     assert_eq!(task.await.expect("no panic"), 42);
 }

@@ -44,10 +44,12 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The flavour of `attribute`'s runtime. A test whose clock can be paused need not say that it wants the one that can.
+    /// The flavour of `attribute`'s runtime. The defaults are Tokio's; a test that wants worker threads need not say that it
+    /// wants the flavour that has some.
     pub(crate) fn flavor(&self, attribute: Attribute) -> Flavor {
+        let has_workers = self.worker_threads.is_some() && self.start_paused.is_none();
         let implied = match attribute {
-            Attribute::Test if self.start_paused.is_some() => Flavor::CurrentThread,
+            Attribute::Test if !has_workers => Flavor::CurrentThread,
             _ => Flavor::MultiThread,
         };
         self.flavor.unwrap_or(implied)

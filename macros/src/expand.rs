@@ -108,12 +108,8 @@ fn runtime(
 ) -> TokenStream {
     let mut settings = TokenStream::new();
     let flavor = arguments.flavor(attribute);
-    let worker_threads = match (&arguments.worker_threads, attribute) {
-        (Some(threads), _) => Some(TokenTree::from(threads.clone()).into()),
-        (None, Attribute::Test) if flavor == Flavor::MultiThread => Some(template("1", &[])),
-        (None, _) => None,
-    };
-    if let Some(threads) = worker_threads {
+    if let Some(threads) = &arguments.worker_threads {
+        let threads = TokenTree::from(threads.clone()).into();
         settings.extend(template(
             ".worker_threads(THREADS)",
             &[("THREADS", threads)],

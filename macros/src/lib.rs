@@ -153,9 +153,9 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes an `async fn` a test, run on a runtime of its own.
 ///
-/// The runtime has one worker thread unless `worker_threads` says otherwise. (Tokio's is of the
-/// current-thread flavour.) `#[ignore]`,
-/// `#[should_panic]` and a `Result` as the return type work as with `#[test]`.
+/// The runtime is of the current-thread flavour, as Tokio's is, unless `flavor` or `worker_threads`
+/// says otherwise. `#[ignore]`, `#[should_panic]` and a `Result` as the return type work as with
+/// `#[test]`.
 ///
 /// ```
 /// #[preemptive::test]
@@ -172,8 +172,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Arguments
 ///
-/// Those of [`main`](macro@main). With `start_paused` the flavour need not be said: it is
-/// `"current_thread"`.
+/// Those of [`main`](macro@main). The flavour is `"current_thread"` by default, or `"multi_thread"` where there are
+/// `worker_threads`.
 ///
 /// ```
 /// use preemptive::time::{Duration, sleep, timeout};

@@ -176,8 +176,13 @@ mod tests {
     }
 
     #[preemptive::test]
-    async fn one_worker() {
-        assert_eq!(last(), built(Some(1), None));
+    async fn of_this_thread_by_default() {
+        assert_eq!(last(), built_here(None));
+    }
+
+    #[preemptive::test(flavor = "multi_thread")]
+    async fn of_many_threads() {
+        assert_eq!(last(), built(None, None));
     }
 
     #[preemptive::test(worker_threads = 4, time_slice = "100us")]
