@@ -1,6 +1,6 @@
 //! What the environment says about every runtime of a program, for debugging and soak tests.
 
-use super::builder::bad;
+use super::config::bad;
 use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;

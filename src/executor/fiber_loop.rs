@@ -9,12 +9,10 @@
 
 use super::context;
 use super::home::{self, AtTop, Drive};
+use super::next::{Next, found, next};
 use super::overflow;
 use super::processor::Processor;
 use super::shared::Shared;
-use super::sleep::PARKED;
-use super::supply::{KEPT_STACK, TRIM_EVERY};
-use super::task::Notified;
 use super::timer::{Expired, Left};
 use super::told;
 use super::worker::Worker;
@@ -26,9 +24,6 @@ use crate::stack::{Fate, Fiber, Life};
 use crate::sys;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// So many polls in a row may come from the slot while others wait.
-const SLOT_RUNS: u32 = 3;
 
 /// A fiber's life in this executor.
 #[derive(Debug)]
@@ -81,23 +76,6 @@ impl Life for FiberLife {
 pub(super) fn shared_of(fiber: &'static Fiber) -> ManuallyDrop<Arc<Shared>> {
     // SAFETY: `owner` came out of `Arc::into_raw` and is counted until the lender stops; this one is not dropped.
     ManuallyDrop::new(unsafe { Arc::from_raw(fiber.owner.cast::<Shared>()) })
-}
-
-/// What the loop does next.
-pub(super) enum Next {
-    Run(Notified),
-    /// Timers are due: wake whom they wake.
-    Timers,
-    /// A preempted poll goes on; this fiber is not needed for that.
-    Fiber(&'static Fiber),
-    /// Shutdown: drop tasks that are left.
-    Drain,
-    /// Nothing, so far, and somebody wants to know before the processor sleeps.
-    Idle,
-    /// There may be something now, for the root of a current-thread runtime as well.
-    Top,
-    /// Nothing, for good.
-    Retire,
 }
 
 /// The loop. Entered and left in a critical section. `drive` is what a home fiber runs it for (see `home`).
@@ -252,246 +230,6 @@ fn restore_mask(worker: &Worker) {
     worker.target.stuck.store(0, Ordering::Relaxed);
 }
 
-/// Decides what comes next; sleeps while there is nothing.
-fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
-    let mut called = false;
-    let found_task = |task, called| found_next(shared, processor, Next::Run(task), called);
-    loop {
-        if processor.called.load(Ordering::Relaxed) {
-            shared.answer(processor);
-            called = true;
-        }
-        let tick = processor.tick.load(Ordering::Relaxed);
-        look_at_timers(shared, processor, false);
-        if processor.due.load(Ordering::Relaxed) {
-            return found_next(shared, processor, Next::Timers, called);
-        }
-        if processor.batch_turn.load(Ordering::Relaxed) {
-            processor.batch_turn.store(false, Ordering::Relaxed);
-            if let Some(fiber) = shared.batch.pop() {
-                return found_next(shared, processor, Next::Fiber(fiber), called);
-            }
-        }
-        if shared.shutdown.has_begun() {
-            return shutting_down(shared, processor);
-        }
-        if tick >= processor.global_at.load(Ordering::Relaxed) {
-            let at = tick + shared.config.global_every;
-            processor.global_at.store(at, Ordering::Relaxed);
-            // On a current-thread runtime all tasks go through it.
-            if !shared.config.home
-                && let Some(task) = shared.global.pop_many(0, |_| {})
-            {
-                return found_task(task, called);
-            }
-        }
-        if let Some(task) = take_own(processor) {
-            return found_task(task, called);
-        }
-        if let Some(task) = shared.take_global(processor) {
-            return found_task(task, called);
-        }
-        if let Some(task) = steal(shared, processor, called) {
-            return found_task(task, called);
-        }
-        if let Some(fiber) = shared.batch.pop() {
-            return found_next(shared, processor, Next::Fiber(fiber), called);
-        }
-        if shared.config.hooks.watch_parks() {
-            return told::before_idling(shared, processor);
-        }
-        rest(shared, processor, fiber);
-        if shared.config.home {
-            return Next::Top;
-        }
-    }
-}
-
-/// Every so many polls, or always: is a timer due that no signal has told of? Where polls are short, timers go off on time
-/// in this way, and cost no signal.
-#[inline]
-pub(super) fn look_at_timers(shared: &Shared, processor: &Processor, always: bool) {
-    let tick = processor.tick.load(Ordering::Relaxed);
-    if !always && tick < processor.timers_at.load(Ordering::Relaxed) {
-        return;
-    }
-    let at = tick + shared.config.timers_every;
-    processor.timers_at.store(at, Ordering::Relaxed);
-    if shared.timers.shard(processor.index).is_due() {
-        processor.due.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Sleeps, with what comes before and after.
-pub(super) fn rest(shared: &Shared, processor: &Processor, fiber: &Fiber) {
-    processor.rests(sys::now());
-    park(shared, processor, fiber);
-    processor.works(sys::now());
-    // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
-    if shared.timers.shard(processor.index).next() != u64::MAX {
-        shared.rearm(processor, false);
-    }
-    shared.monitor.busy_again();
-}
-
-/// Is there something for the loop to do before it takes a task of the processor's own?
-pub(super) fn has_other_duty(shared: &Shared, processor: &Processor) -> bool {
-    let tick = processor.tick.load(Ordering::Relaxed);
-    processor.called.load(Ordering::Relaxed)
-        || processor.due.load(Ordering::Relaxed)
-        || processor.batch_turn.load(Ordering::Relaxed)
-        || tick >= processor.timers_at.load(Ordering::Relaxed)
-        || tick >= processor.global_at.load(Ordering::Relaxed)
-        || shared.shutdown.has_begun()
-}
-
-/// Find, step 1 (see `sleep`).
-#[inline]
-fn found(shared: &Shared, processor: &Processor) {
-    if processor.sleeper.is_searching() {
-        stop_searching(shared, processor);
-    }
-}
-
-#[inline]
-fn found_next(shared: &Shared, processor: &Processor, next: Next, called: bool) -> Next {
-    found(shared, processor);
-    if called {
-        shared.pass_on();
-    }
-    next
-}
-
-#[cold]
-fn stop_searching(shared: &Shared, processor: &Processor) {
-    if shared.sleep.end_search(&processor.sleeper) {
-        wake_next_searcher(shared, processor);
-    }
-}
-
-/// The last searcher has found something: there may be more.
-pub(super) fn wake_next_searcher(shared: &Shared, processor: &Processor) {
-    if !shared.wake_one() {
-        // All are busy. Whoever has something waiting must not run without end.
-        for other in &shared.processors {
-            if other.index != processor.index && other.has_task() {
-                shared.press_from_afar(other);
-            }
-        }
-        shared.pass_on();
-        if !shared.batch.is_empty() {
-            // Whoever put a fiber there may have counted on this search.
-            shared.bound_for_batch();
-        }
-    }
-}
-
-/// Takes a task of the processor's own: see `queue::Slot`.
-#[inline]
-pub(super) fn take_own(processor: &Processor) -> Option<Notified> {
-    let runs = processor.slot_runs.load(Ordering::Relaxed);
-    if runs < SLOT_RUNS
-        && let Some(task) = processor.slot.take()
-    {
-        processor.slot_runs.store(runs + 1, Ordering::Relaxed);
-        return Some(task);
-    }
-    if runs > 0 {
-        processor.slot_runs.store(0, Ordering::Relaxed);
-    }
-    processor.queue.pop().or_else(|| processor.slot.take())
-}
-
-/// Looks into the other processors' rings, and into their slots where those are open.
-fn steal(shared: &Shared, processor: &Processor, called: bool) -> Option<Notified> {
-    let count = shared.processors.len();
-    if count == 1 {
-        return None;
-    }
-    if !shared.sleep.search(&processor.sleeper, called) {
-        return None;
-    }
-    let start = processor.next_victim.load(Ordering::Relaxed) as usize;
-    processor
-        .next_victim
-        .store(start.wrapping_add(1) as u32, Ordering::Relaxed);
-    let others = || {
-        (0..count)
-            .map(|offset| &shared.processors[(start + offset) % count])
-            .filter(|victim| victim.index != processor.index)
-    };
-    let task = others()
-        .find_map(|victim| victim.queue.steal_into(&processor.queue))
-        .or_else(|| others().find_map(|victim| victim.slot.steal()));
-    if task.is_some() {
-        let steals = processor.steals.load(Ordering::Relaxed);
-        processor.steals.store(steals + 1, Ordering::Relaxed);
-    }
-    task
-}
-
-/// Sleeps until there may be something to do. The protocol is in `sleep`.
-fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
-    shared.nothing_runs(processor);
-    shared.sleep.park(processor.index, &processor.sleeper);
-    let timers = shared.timers.shard(processor.index);
-    loop {
-        if shared.anything_runnable(processor)
-            || shared.is_root_woken()
-            || timers.next() <= sys::now()
-        {
-            if timers.next() <= sys::now() {
-                processor.due.store(true, Ordering::SeqCst);
-            }
-            if !shared
-                .sleep
-                .cancel_park(processor.index, &processor.sleeper)
-            {
-                wait_for_waker(processor);
-            }
-            return;
-        }
-        if processor.sleeper.is_awake() {
-            return;
-        }
-        if shared.timers.auto_advance() {
-            continue;
-        }
-        let next = timers.next().min(trim(shared, processor, fiber));
-        let deadline = (next != u64::MAX).then_some(next);
-        sys::futex_wait(&processor.sleeper.parked, PARKED, deadline);
-        if processor.sleeper.is_awake() {
-            return;
-        }
-    }
-}
-
-/// Gives back what the polls of the last second have committed of the stack, if there were any. Returns when it is due.
-fn trim(shared: &Shared, processor: &Processor, fiber: &Fiber) -> u64 {
-    let tick = processor.tick.load(Ordering::Relaxed);
-    if processor.trimmed_tick.load(Ordering::Relaxed) == tick {
-        return u64::MAX;
-    }
-    let due = processor.trimmed.load(Ordering::Relaxed) + TRIM_EVERY;
-    let now = sys::now();
-    if due > now {
-        return due;
-    }
-    fiber.trim_own(KEPT_STACK);
-    // It does the same for fibers and segments that nobody uses, and sleeps until somebody asks.
-    shared.supply.ask();
-    processor.trimmed.store(now, Ordering::Relaxed);
-    processor.trimmed_tick.store(tick, Ordering::Relaxed);
-    u64::MAX
-}
-
-/// A waker has taken this processor out of `idle` and is about to say so.
-fn wait_for_waker(processor: &Processor) {
-    while !processor.sleeper.is_awake() {
-        sys::futex_wait(&processor.sleeper.parked, PARKED, None);
-    }
-}
-
 /// Wakes the tasks whose timers are due: collected critically, woken preemptibly.
 fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
     // False first: a timer that becomes due from here on sets it again.
@@ -520,18 +258,4 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
         }
     });
     fiber.is_between_polls.store(false, Ordering::Relaxed);
-}
-
-/// The rest of a processor's life after shutdown has begun.
-fn shutting_down(shared: &Shared, processor: &Processor) -> Next {
-    let _ = shared.sleep.end_search(&processor.sleeper);
-    if !shared.is_drained(processor) {
-        return Next::Drain;
-    }
-    processor.is_drained.store(true, Ordering::Relaxed);
-    // Polls that were preempted go on to their end.
-    if let Some(fiber) = shared.batch.pop() {
-        return Next::Fiber(fiber);
-    }
-    Next::Retire
 }

@@ -1,13 +1,14 @@
 //! Functions of the user's that a runtime calls when its threads go idle and when its tasks come and go.
 //!
 //! They are user code, so they run preemptibly, outside of critical sections, like polls. A hook that spawns or wakes a
-//! task before a thread sleeps is seen: what `fiber_loop` does after it is the whole of Park (see `sleep`), which looks
+//! task before a thread sleeps is seen: what `told` does after it is the whole of Park (see `sleep`), which looks
 //! at every queue once more. While a hook runs, nobody counts on its processor to find anything.
 //!
 //! What is not set costs a branch where threads go idle, where tasks are spawned and where they end; polls are asked about
 //! together with their histogram, by one flag.
 
-use super::builder::{Builder, Hook};
+use super::builder::Builder;
+use super::config::Hook;
 use super::task::{Id, Notified, TaskRef};
 use crate::primitives::Arc;
 use std::fmt;

@@ -10,7 +10,7 @@
 //!                                  └─ BlockingPool                 ordinary threads, for `spawn_blocking`
 //! ```
 //!
-//! - `fiber_loop`: the loop that takes and polls tasks; it runs on fibers;
+//! - `fiber_loop`: the loop that takes and polls tasks; it runs on fibers; `next`: what comes next; `rest`: sleeping;
 //! - `worker`: what happens on system stacks: switching, losing and getting processors;
 //! - `home`: the flavour without workers, where the threads that call `block_on` do their work;
 //! - `local`: tasks that are not `Send`: a layer of its own, on top;
@@ -28,6 +28,7 @@ mod block_on;
 mod blocking;
 mod builder;
 pub mod channel;
+mod config;
 mod context;
 pub mod coop;
 mod entered;
@@ -44,6 +45,7 @@ pub mod join_set;
 mod local;
 mod metrics;
 mod monitor;
+mod next;
 mod overflow;
 mod parked;
 mod parker;
@@ -51,6 +53,7 @@ mod press;
 pub(crate) mod probe;
 mod processor;
 mod queue;
+mod rest;
 pub(crate) mod runtime;
 mod shared;
 mod shutdown;

@@ -4,7 +4,7 @@
 //! The waits themselves are in `parker`, the words in `stack::parked`.
 
 use super::batch::Place;
-use super::fiber_loop::{has_other_duty, take_own};
+use super::next::{has_other_duty, take_own};
 use super::parker::Parker;
 use super::processor::Processor;
 use super::shared::Shared;

@@ -5,7 +5,7 @@ use super::about::Id;
 use super::batch::{Batch, Place};
 use super::bits::Bits;
 use super::blocking::BlockingPool;
-use super::builder::Config;
+use super::config::Config;
 use super::histogram::Histogram;
 use super::home::Home;
 use super::local::Local;

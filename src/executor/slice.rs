@@ -48,7 +48,7 @@
 //!   first and then reads `pressed`. All of that is sequentially consistent: one of the two sees the other.
 
 use super::batch::Place;
-use super::builder::MIN_SLICE;
+use super::config::MIN_SLICE;
 use super::processor::Processor;
 use super::shared::Shared;
 use crate::preempt::Verdict;

@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
         if let Some(bytes) = self.stack_size
             && bytes > MAX_STACK
         {
-            return Err(super::builder::bad(format!(
+            return Err(super::config::bad(format!(
                 "a stack of {bytes} bytes is too large: use at most 1 TiB"
             )));
         }

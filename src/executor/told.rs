@@ -3,11 +3,11 @@
 //! A hook may take its time, be preempted, or lose its processor, so nobody is to count on what the processor was about
 //! to do (see `sleep`): it stops to search before a hook, by the rules for those that park, or that have found something.
 
-use super::fiber_loop::{
-    Next, overrule, preemptible, rest, shared_of, wake_next_searcher, worker_of,
-};
+use super::fiber_loop::{overrule, preemptible, shared_of, worker_of};
 use super::hooks::TaskMeta;
+use super::next::{Next, wake_next_searcher};
 use super::processor::Processor;
+use super::rest::rest;
 use super::shared::Shared;
 use super::task::Notified;
 use crate::primitives::atomic::Ordering;

@@ -183,7 +183,7 @@ impl Model {
             || self.is_over()
     }
 
-    /// `fiber_loop::next`; `None` at the end.
+    /// `next::next`; `None` at the end.
     fn next(&self, processor: &Processor) -> Option<Notified> {
         loop {
             if self.is_over() {
@@ -214,7 +214,7 @@ impl Model {
             .pop_many(share, |task| processor.ring.try_push(task).unwrap())
     }
 
-    /// `fiber_loop::steal`.
+    /// `next::steal`.
     fn steal(&self, processor: &Processor) -> Option<Notified> {
         if !self.sleep.search(&processor.sleeper, false) {
             return None;
@@ -223,7 +223,7 @@ impl Model {
         victim.ring.steal_into(&processor.ring)
     }
 
-    /// `fiber_loop::park`.
+    /// `rest::park`.
     fn park(&self, processor: &Processor) {
         let Processor { index, sleeper, .. } = processor;
         if self.without == Without::EarlyFlag {

@@ -62,6 +62,7 @@ pub(in crate::executor) use caller::block_on;
 use super::context;
 use super::entered;
 use super::fiber_loop::{self, FiberLife};
+use super::next;
 use super::processor::Processor;
 use super::runtime::Handle;
 use super::shared::Shared;
@@ -309,7 +310,7 @@ pub(super) fn at_top(
         .get_or_insert_with(|| tick + (ahead as u64).min(ROOT_EVERY));
     // A root that is always woken never lets the loop get to where it looks at them. Where no signal tells of timers each
     // poll may be long.
-    fiber_loop::look_at_timers(shared, processor, shared.config.home_only);
+    next::look_at_timers(shared, processor, shared.config.home_only);
     let others_turn = processor.due.load(Ordering::Relaxed)
         || (processor.batch_turn.load(Ordering::Relaxed) && !shared.batch.is_empty());
     if others_turn || (tick < turn && ahead > 0) {
