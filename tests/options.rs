@@ -59,7 +59,8 @@ fn the_queue_that_all_share_goes_first_as_often_as_it_was_told() {
     /// How many tasks of the processor's own have run before one that came from outside.
     fn own_before_outside(every: u32) -> usize {
         const OWN: usize = 100;
-        let runtime = Builder::new_current_thread()
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
             .global_queue_interval(every)
             // Nothing but the interval decides: no poll makes room for another.
             .async_preempt(false)
@@ -69,7 +70,7 @@ fn the_queue_that_all_share_goes_first_as_often_as_it_was_told() {
             .unwrap();
         let ran = Arc::new(AtomicUsize::new(0));
         let (count, handle) = (ran.clone(), runtime.handle().clone());
-        runtime.block_on(async move {
+        let task = runtime.spawn(async move {
             // The processor looks there before its first poll in any case.
             preemptive::spawn(async {}).await.unwrap();
             for _ in 0..OWN {
@@ -78,12 +79,23 @@ fn the_queue_that_all_share_goes_first_as_often_as_it_was_told() {
                     count.fetch_add(1, Ordering::SeqCst);
                 }));
             }
-            // The thread that drives waits here, so nothing runs meanwhile.
+            // The one processor is busy with this poll, which does not block either: nothing runs meanwhile.
+            let (sender, spawned) = std::sync::mpsc::channel();
             let outside = std::thread::spawn(move || {
-                handle.spawn(async move { count.load(Ordering::SeqCst) })
+                let task = handle.spawn(async move { count.load(Ordering::SeqCst) });
+                sender.send(task).unwrap();
             });
-            outside.join().unwrap().await.unwrap()
-        })
+            let task = loop {
+                match spawned.try_recv() {
+                    Ok(task) => break task,
+                    Err(_) => std::hint::spin_loop(),
+                }
+            };
+            let before = task.await.unwrap();
+            outside.join().unwrap();
+            before
+        });
+        runtime.block_on(task).unwrap()
     }
     let (often, seldom) = (own_before_outside(1), own_before_outside(u32::MAX));
     assert!(often <= 2, "{often}");

@@ -126,7 +126,8 @@ impl Builder {
     ///
     /// That queue has what is spawned and woken from outside the runtime's tasks. 1 takes from it whenever there is
     /// something, so that a processor's own tasks wait; a large value saves synchronisation where tasks wake one another.
-    /// A processor without tasks of its own looks there in any case.
+    /// A processor without tasks of its own looks there in any case. No effect on a current-thread runtime, where all tasks
+    /// go through one queue, first come, first served.
     ///
     /// # Panics
     ///
