@@ -192,10 +192,15 @@ fn a_task_that_was_never_polled_is_dropped_at_shutdown() {
             drop(guard);
         }));
     }
+    let handle = long.handle().clone();
     let closer = runtime.spawn_blocking(move || drop(long));
-    // Whether it has begun can only be seen from what it does to its tasks.
+    // That it has begun can be seen from what it does to new tasks, at its very first step; the others follow at once.
     let lets_go = runtime.spawn(async move {
-        preemptive::time::sleep(std::time::Duration::from_millis(20)).await;
+        let nap = std::time::Duration::from_millis(20);
+        while !handle.spawn(async {}).is_finished() {
+            preemptive::time::sleep(nap).await;
+        }
+        preemptive::time::sleep(nap).await;
         stop.store(true, Ordering::SeqCst);
     });
     block_on(&runtime, async {
