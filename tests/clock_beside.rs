@@ -3,8 +3,8 @@
 mod support;
 
 use preemptive::runtime::Builder;
-use preemptive::task::{spawn_blocking, yield_now};
-use preemptive::time::{self, Duration, Instant, advance, sleep};
+use preemptive::task::{block_in_place, spawn_blocking, yield_now};
+use preemptive::time::{self, Duration, Instant, advance, sleep, timeout};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,6 +59,99 @@ fn the_last_closure_to_end_lets_the_clock_go_on_though_nobody_awaits_it() {
             assert!(panics.await.unwrap_err().is_panic());
         });
     }
+}
+
+#[test]
+fn the_clock_does_not_go_on_between_the_end_of_a_closure_and_whoever_awaits_it() {
+    let runtime = paused();
+    runtime.block_on(async {
+        let (start, begun) = (Instant::now(), std::time::Instant::now());
+        let sleeper = preemptive::spawn(sleep(HOUR));
+        // The closure ends in the few nanoseconds that count in one round of a hundred thousand.
+        for round in 0_u32.. {
+            if begun.elapsed() > 2_000 * MS {
+                break;
+            }
+            let closure =
+                spawn_blocking(move || (0..round % 64).for_each(|_| std::hint::spin_loop()));
+            closure.await.unwrap();
+            assert_eq!(start.elapsed(), Duration::ZERO);
+        }
+        sleeper.abort();
+    });
+}
+
+/// Takes real time.
+fn compute() {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < 20 * MS {
+        check();
+    }
+}
+
+#[test]
+fn the_clock_waits_for_a_future_that_is_polled_beside_the_thread_that_drives() {
+    let threads = Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let task = threads.spawn(async {
+        block_in_place(|| {
+            let runtime = paused();
+            runtime.block_on(async {
+                let start = Instant::now();
+                let sleeper = preemptive::spawn(sleep(HOUR));
+                compute();
+                for _ in 0..200 {
+                    let task = preemptive::spawn(async {});
+                    timeout(MS, task).await.unwrap().unwrap();
+                }
+                assert_eq!(start.elapsed(), Duration::ZERO);
+                sleeper.await.unwrap();
+                assert_eq!(start.elapsed(), HOUR);
+                start
+            });
+            // What has held the clock for it holds it no more.
+            runtime.block_on(async { sleep(HOUR).await });
+        });
+    });
+    let ended = threads.block_on(async { timeout(LONG, task).await });
+    ended.expect("in a minute").unwrap();
+}
+
+#[test]
+fn the_clock_waits_for_the_futures_of_all_callers() {
+    let runtime = Arc::new(paused());
+    let go = Arc::new(AtomicBool::new(false));
+    let (there, waits) = (runtime.clone(), go.clone());
+    let (drives, driven) = mpsc::channel();
+    let driver = thread::spawn(move || {
+        there.block_on(async {
+            let start = Instant::now();
+            drives.send(()).unwrap();
+            let closure = spawn_blocking(move || {
+                wait_until("another is inside `block_on`", || {
+                    waits.load(Ordering::SeqCst)
+                });
+            });
+            closure.await.unwrap();
+            sleep(HOUR).await;
+            start.elapsed()
+        })
+    });
+    driven.recv().unwrap();
+    let took = runtime.block_on(async {
+        let start = Instant::now();
+        go.store(true, Ordering::SeqCst);
+        compute();
+        let task = preemptive::spawn(async {});
+        timeout(MS, task).await.unwrap().unwrap();
+        compute();
+        start.elapsed()
+    });
+    assert_eq!(took, Duration::ZERO);
+    // Let go, it goes on.
+    assert_eq!(driver.join().unwrap(), HOUR);
 }
 
 #[test]

@@ -26,6 +26,8 @@ fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
     shared.sleep.park(processor.index, &processor.sleeper);
     let timers = shared.timers.shard(processor.index);
     loop {
+        // In this order: whoever has let the clock go by now has made runnable before what is to see it stand.
+        let may_advance = shared.timers.may_advance();
         if shared.anything_runnable(processor)
             || shared.is_root_woken()
             || timers.next() <= sys::now()
@@ -44,7 +46,7 @@ fn park(shared: &Shared, processor: &Processor, fiber: &Fiber) {
         if processor.sleeper.is_awake() {
             return;
         }
-        if shared.timers.auto_advance() {
+        if may_advance && shared.timers.auto_advance() {
             continue;
         }
         let next = timers.next().min(trim(shared, processor, fiber));

@@ -9,9 +9,11 @@ use super::super::entered::{self, Inside};
 use super::super::runtime::Handle;
 use super::super::shared::Shared;
 use super::caller;
-use crate::primitives::{Arc, Mutex};
+use super::hold::Hold;
+use crate::primitives::{Arc, Mutex, OnceLock};
 use std::future::{Future, poll_fn};
-use std::task::{Poll, Waker};
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
 
 /// What the thread that drives waits for.
 #[derive(Debug, Default)]
@@ -53,6 +55,52 @@ impl Drop for Tell<'_> {
     }
 }
 
+/// Holds the runtime's clock from a wake-up on.
+#[derive(Debug)]
+struct Holding {
+    hold: Hold,
+    /// Of the thread that polls; always the same.
+    waker: OnceLock<Waker>,
+}
+
+impl Wake for Holding {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.hold.woken();
+        self.waker.get().into_iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+/// However the future ends.
+struct End(Arc<Holding>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.hold.end();
+    }
+}
+
+/// The future, beside which a paused clock of this runtime does not go on while it can run.
+async fn holding<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+    let end = End(Arc::new(Holding {
+        hold: Hold::new(shared),
+        waker: OnceLock::new(),
+    }));
+    let waker = Waker::from(Arc::clone(&end.0));
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        end.0.waker.get_or_init(|| context.waker().clone());
+        let mut context = Context::from_waker(&waker);
+        end.0
+            .hold
+            .during(true, || future.as_mut().poll(&mut context))
+    })
+    .await
+}
+
 /// See the module's head.
 #[track_caller]
 pub(super) fn block_on<F: Future>(shared: &Arc<Shared>, future: F, may_block: bool) -> F::Output {
@@ -79,7 +127,7 @@ pub(super) fn block_on<F: Future>(shared: &Arc<Shared>, future: F, may_block: bo
                 "cannot create a thread to drive a current-thread runtime meanwhile (raise RLIMIT_NPROC): {error}"
             );
         }
-        let output = block_on::block_on(future, may_block);
+        let output = block_on::block_on(holding(shared, future), may_block);
         drop(tell);
         output
     })

@@ -4,6 +4,7 @@
 use super::super::block_on::nested;
 use super::super::entered::Inside;
 use super::super::shared::Shared;
+use super::hold::Hold;
 use super::{Drive, Root, apart, drive};
 use crate::fatal::fatal;
 use crate::preempt::Critical;
@@ -28,6 +29,8 @@ pub(super) struct Caller {
     word: AtomicU32,
     /// It is the one that drives.
     drives: AtomicBool,
+    /// While another does, a paused clock is not to go on beside its future.
+    hold: Hold,
     shared: Arc<Shared>,
 }
 
@@ -37,6 +40,9 @@ impl Wake for Caller {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        if !self.drives.load(Ordering::SeqCst) {
+            self.hold.woken();
+        }
         if self.word.fetch_or(WOKEN, Ordering::SeqCst) & WOKEN != 0 {
             return;
         }
@@ -139,6 +145,7 @@ pub(in crate::executor) fn block_on<F: Future>(
     let caller = Arc::new(Caller {
         word: AtomicU32::new(WOKEN),
         drives: AtomicBool::new(false),
+        hold: Hold::new(shared),
         shared: Arc::clone(shared),
     });
     let waker = Waker::from(Arc::clone(&caller));
@@ -146,7 +153,11 @@ pub(in crate::executor) fn block_on<F: Future>(
     let mut poll = || {
         caller.word.fetch_and(!WOKEN, Ordering::SeqCst);
         let mut context = Context::from_waker(&waker);
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+        let is_apart = !caller.drives.load(Ordering::SeqCst);
+        let polled = caller.hold.during(is_apart, || {
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)))
+        });
+        match polled {
             Ok(Poll::Pending) => false,
             Ok(Poll::Ready(ready)) => {
                 output = Some(Ok(ready));
@@ -186,6 +197,7 @@ pub(in crate::executor) fn block_on<F: Future>(
         }
         let _ = caller.wait();
     }
+    caller.hold.end();
     match output {
         Some(Ok(output)) => output,
         Some(Err(payload)) => resume_unwind(payload),

@@ -56,6 +56,7 @@
 
 mod apart;
 mod caller;
+mod hold;
 
 pub(in crate::executor) use caller::block_on;
 

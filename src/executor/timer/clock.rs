@@ -34,10 +34,12 @@
 //! A processor that is about to sleep, with nothing runnable, moves a frozen clock to the first deadline instead. That is,
 //! when nothing is left to do: a poll that runs, or was preempted, keeps the processor from that. What it cannot see *holds*
 //! the clock: a closure of `spawn_blocking`, from its submission until its task has been completed and its joiner woken;
-//! and a poll that goes on with its lender after `block_on` has returned.
+//! a poll that goes on with its lender after `block_on` has returned; and a future of `block_on` that another thread polls
+//! than the one that drives, from a wake-up to the end of the poll (`home::hold`).
 //!
 //! No hold is missed. Who sleeps says so in `idle`, then reads `holds`; who lets go writes `holds`, then looks at `idle`. All
-//! of that is sequentially consistent. And the woken joiner was made runnable before.
+//! of that is sequentially consistent. And the woken joiner was made runnable before: so who sleeps reads `holds` first,
+//! then looks at what is runnable, and moves the clock if there was neither.
 //!
 //! # Its end
 //!
@@ -209,11 +211,16 @@ impl Timers {
         })
     }
 
+    /// Is the clock frozen, and nobody holds it? Ask before you look at what is runnable.
+    #[inline]
+    pub(crate) fn may_advance(&self) -> bool {
+        self.clock.is_frozen() && self.clock.holds.load(Ordering::SeqCst) == 0
+    }
+
     /// There is nothing to do: moves a frozen clock to the first deadline. False: it stays, and so does `next`.
     #[inline]
     pub(crate) fn auto_advance(&self) -> bool {
-        self.clock.is_frozen()
-            && self.clock.holds.load(Ordering::SeqCst) == 0
+        self.may_advance()
             && self
                 .move_clock(|time, first| match (time, first) {
                     (Time::Frozen(time), Some(first)) if first <= LAST => {
