@@ -202,6 +202,35 @@ fn a_hook_that_does_not_end_is_preempted_like_a_poll() {
 }
 
 #[test]
+fn what_ends_a_threads_sleep_does_not_wait_for_the_hook_to_end() {
+    for mut builder in builders() {
+        let (armed, ran) = (Arc::new(AtomicBool::new(false)), Mailbox::new());
+        let (hogs, done) = (armed.clone(), Arc::new(AtomicBool::new(false)));
+        let is_done = done.clone();
+        builder.on_thread_unpark(move || {
+            while hogs.load(Ordering::SeqCst) && !is_done.load(Ordering::SeqCst) {
+                std::hint::spin_loop();
+            }
+        });
+        let runtime = builder.build().unwrap();
+        let post = ran.clone();
+        let handle = runtime.handle().clone();
+        let other = std::thread::spawn(move || {
+            for _ in 0..20 {
+                done.store(false, Ordering::SeqCst);
+                armed.store(true, Ordering::SeqCst);
+                let done = done.clone();
+                let task = handle.spawn(async move { done.store(true, Ordering::SeqCst) });
+                wait_until("a task has run beside the hook", || task.is_finished());
+            }
+            post.put(());
+        });
+        block_on(&runtime, ran.take());
+        other.join().unwrap();
+    }
+}
+
+#[test]
 fn a_hook_that_does_not_end_is_left_behind_by_a_shutdown_and_ends_later() {
     let go_on = Arc::new(AtomicBool::new(false));
     let (stop, hogs) = (go_on.clone(), Arc::new(AtomicUsize::new(0)));

@@ -105,6 +105,11 @@ impl Hooks {
         self.park.is_some() || self.unpark.is_some()
     }
 
+    /// Is anybody told when threads go on?
+    pub(crate) fn watch_unparks(&self) -> bool {
+        self.unpark.is_some()
+    }
+
     /// Is anybody told of polls?
     pub(crate) fn watch_polls(&self) -> bool {
         self.before_poll.is_some() || self.after_poll.is_some()
@@ -206,7 +211,7 @@ impl Builder {
     /// Runs `hook` for every task that is spawned, on the thread that spawns it and before the task can run.
     ///
     /// A hook that spawns on the same runtime is called for that task as well. Closures of `spawn_blocking` are no
-    /// tasks. If it panics, so does the call that spawns, and the task is dropped.
+    /// tasks. If it panics, so does the call that spawns, and the task is cancelled.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -64,6 +64,10 @@ pub(super) fn idle(fiber: &'static Fiber) {
         }
         processor.mark_next(sys::now());
         overrule(shared, processor, fiber);
+        // What has woken the processor waits for the hook. Whoever submitted it has woken somebody, and pressed nobody.
+        if shared.config.hooks.watch_unparks() && shared.interactive_waits(processor) {
+            shared.press_from_afar(processor);
+        }
     }
     let shared = shared_of(fiber);
     preemptible(fiber, || shared.config.hooks.unpark());
