@@ -159,6 +159,22 @@ fn a_hook_may_spawn_and_its_panic_is_that_of_the_call() {
     }
 }
 
+#[test]
+fn a_task_whose_hook_panics_is_told_of_as_ended() {
+    for mut builder in builders() {
+        let register = Register::watch(&mut builder);
+        let hook = register.clone();
+        builder.on_task_spawn(move |task| {
+            hook.alive.lock().unwrap().push(task.id());
+            resume_unwind(Box::new("no task"));
+        });
+        let runtime = builder.build().unwrap();
+        let spawns = AssertUnwindSafe(|| drop(runtime.spawn(async {})));
+        assert!(catch_unwind(spawns).is_err());
+        assert_eq!(register.alive(), 0);
+    }
+}
+
 /// Polls as the hooks see them: begun, ended, and the wrong ones.
 #[derive(Default)]
 struct Polls {

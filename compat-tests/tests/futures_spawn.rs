@@ -86,6 +86,28 @@ fn the_ways_of_a_thread_pool_are_there() {
 }
 
 #[test]
+fn a_hook_for_spawns_does_not_make_them_fail() {
+    let told = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = mpsc::channel();
+    let hook = told.clone();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_task_spawn(move |_| hook.store(true, Ordering::SeqCst))
+        .build()
+        .unwrap();
+    let handle = runtime.handle().clone();
+    SpawnExt::spawn(&handle, async move { sender.send(()).unwrap() }).unwrap();
+    receiver.recv_timeout(LONG).unwrap();
+    assert!(told.load(Ordering::SeqCst));
+    drop(runtime);
+    assert!(
+        SpawnExt::spawn(&handle, async {})
+            .unwrap_err()
+            .is_shutdown()
+    );
+}
+
+#[test]
 fn a_handle_that_is_dropped_cancels_its_task() {
     struct Tells(mpsc::Sender<()>);
 

@@ -1,7 +1,7 @@
 //! The `Spawn` trait of the `futures` crates.
 
 use super::local::{LocalRuntime, LocalSet};
-use super::runtime::{Handle, Runtime};
+use super::runtime::{Handle, Rest, Runtime};
 use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::panic::Location;
 
@@ -28,12 +28,10 @@ use std::panic::Location;
 impl Spawn for Handle {
     #[track_caller]
     fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
-        match self.try_spawn(future, Location::caller()) {
-            (_, None) => Ok(()),
-            (_, Some(refused)) => {
-                drop(refused);
-                Err(SpawnError::shutdown())
-            }
+        let (_, rest) = self.try_spawn(future, Location::caller());
+        match rest.is_none_or(Rest::admit) {
+            true => Ok(()),
+            false => Err(SpawnError::shutdown()),
         }
     }
 

@@ -305,17 +305,38 @@ pub(super) struct Rest {
     hooked: Option<Arc<Shared>>,
 }
 
-impl Drop for Rest {
-    fn drop(&mut self) {
+impl Rest {
+    /// Does it. False: the runtime has ended, so the task is cancelled.
+    pub(super) fn admit(mut self) -> bool {
+        self.settle()
+    }
+
+    fn settle(&mut self) -> bool {
         let Some((task, notified)) = self.task.take() else {
-            return;
+            return true;
         };
         let Some(shared) = self.hooked.take() else {
             task.shutdown();
-            return;
+            return false;
         };
-        shared.config.hooks.task_spawn(&task);
-        drop(admit(&shared, task, notified));
+        // Cancelled if the hook panics, so that whoever was told of it learns of its end as well.
+        let mut told = Rest {
+            task: Some((task, notified)),
+            hooked: None,
+        };
+        if let Some((task, _)) = &told.task {
+            shared.config.hooks.task_spawn(task);
+        }
+        let Some((task, notified)) = told.task.take() else {
+            return true;
+        };
+        admit(&shared, task, notified).is_none_or(Rest::admit)
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let _ = self.settle();
     }
 }
 
