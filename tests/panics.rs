@@ -2,7 +2,7 @@
 
 mod support;
 
-use preemptive::runtime::Handle;
+use preemptive::runtime::{Builder, Handle};
 use preemptive::task;
 use preemptive::time::sleep;
 use std::future::{pending, poll_fn};
@@ -334,4 +334,29 @@ fn panics_in_destructors_at_shutdown_do_not_stop_it() {
     }
     drop(runtime);
     assert_eq!(drops.count(), 50);
+}
+
+#[test]
+fn wakers_that_panic_do_not_disturb_their_runtimes_end() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("a waker's own panic"));
+        }
+    }
+    for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let runtime = builder.worker_threads(1).build().unwrap();
+        let waker = Waker::from(Arc::new(Bomb));
+        let mut context = Context::from_waker(&waker);
+        let mut sleeps: Vec<_> = {
+            let _current = runtime.enter();
+            let hour = Duration::from_secs(3600);
+            (0..40).map(|_| Box::pin(sleep(hour))).collect()
+        };
+        for sleep in &mut sleeps {
+            assert!(sleep.as_mut().poll(&mut context).is_pending());
+        }
+        // They wake whoever waits for a timer of theirs, so that it learns of the end.
+        drop(runtime);
+    }
 }

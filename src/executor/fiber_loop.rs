@@ -23,7 +23,6 @@ use crate::primitives::atomic::{Ordering, compiler_fence};
 use crate::stack::{Fate, Fiber, Life};
 use crate::sys;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A fiber's life in this executor.
 #[derive(Debug)]
@@ -248,14 +247,6 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
     overrule(shared, processor, fiber);
     // Set and cleared in critical sections: the fiber is the same, the processor may not be.
     fiber.is_between_polls.store(true, Ordering::Relaxed);
-    preemptible(fiber, move || {
-        // A waker of somebody's own making may panic: that is theirs. The others are woken, the loop goes on.
-        while expired.len() > 0 {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| expired.wake_all())) {
-                // Its destructor may panic as well.
-                std::mem::forget(payload);
-            }
-        }
-    });
+    preemptible(fiber, move || expired.wake_all());
     fiber.is_between_polls.store(false, Ordering::Relaxed);
 }

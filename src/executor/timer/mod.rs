@@ -46,6 +46,7 @@ pub(crate) use entry::Entry;
 use crate::preempt::CriticalMutex;
 use crate::primitives::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::{Heap, Node, Ref};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Poll, Waker};
 
 /// The deadline of a shard without timers.
@@ -94,7 +95,7 @@ pub(crate) enum Left {
 
 /// Wakers on their way out of a shard, in the order in which their timers were due.
 ///
-/// Dropping it wakes those that have not been woken: a waker that panics costs no other task its wake-up.
+/// Dropping it wakes those that have not been woken.
 #[derive(Debug)]
 pub(crate) struct Expired {
     // Filled from `start` to `end`.
@@ -122,13 +123,15 @@ impl Expired {
     }
 
     /// Wakes them all and is empty again. User code runs: preemptible mode only.
+    ///
+    /// A waker of somebody's own making may panic: that is theirs, and costs no other task its wake-up.
     pub(crate) fn wake_all(&mut self) {
         while self.start < self.end {
             let waker = self.wakers[self.start].take();
-            // Counted first, so that `drop` goes on behind a waker that panics.
             self.start += 1;
-            if let Some(waker) = waker {
-                waker.wake();
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.map(Waker::wake))) {
+                // Its destructor may panic as well.
+                std::mem::forget(payload);
             }
         }
         (self.start, self.end) = (0, 0);
