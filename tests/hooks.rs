@@ -280,6 +280,28 @@ fn a_hook_that_panics_does_no_harm() {
 }
 
 #[test]
+fn threads_whose_hooks_panic_begin_work_and_end() {
+    for mut builder in builders() {
+        builder
+            .on_thread_start(|| resume_unwind(Box::new("at the start")))
+            .on_thread_stop(|| resume_unwind(Box::new("at the end")));
+        let runtime = builder.build().unwrap();
+        let both = async {
+            let task = preemptive::spawn(async { 1 });
+            let closure = preemptive::task::spawn_blocking(|| 2);
+            (task.await.unwrap(), closure.await.unwrap())
+        };
+        assert_eq!(block_on(&runtime, both), (1, 2));
+        let begun = std::time::Instant::now();
+        runtime.shutdown_timeout(support::load::LONG);
+        assert!(
+            begun.elapsed() < support::load::LONG,
+            "all threads have ended"
+        );
+    }
+}
+
+#[test]
 fn no_wake_up_is_lost_between_hooks() {
     const ROUNDS: usize = 2_000;
     for mut builder in builders() {

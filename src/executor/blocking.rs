@@ -4,6 +4,7 @@
 //! a thread of its own: many long blocking calls at once, or code that needs a kernel thread to itself.
 
 use super::context;
+use super::hooks;
 use super::runtime::Handle;
 use super::shared::Shared;
 use super::task::{self, Id, JoinHandle, Notified, Schedule, TaskRef};
@@ -219,7 +220,7 @@ fn work(shared: &Arc<Shared>) {
         shared: Arc::clone(shared),
     }));
     if let Some(hook) = &shared.config.on_thread_start {
-        hook();
+        hooks::contain(|| hook());
     }
     let pool = &shared.blocking;
     let mut state = pool.lock();
@@ -249,7 +250,7 @@ fn work(shared: &Arc<Shared>) {
     }
     drop(state);
     if let Some(hook) = &shared.config.on_thread_stop {
-        hook();
+        hooks::contain(|| hook());
     }
     context::replace(None);
     let mut state = pool.lock();

@@ -272,12 +272,14 @@ impl Builder {
     /// `spawn_blocking`. What it leaves in thread-locals is there in every poll.
     ///
     /// Not on threads that call `block_on`: those are the caller's, on a current-thread runtime as well.
+    ///
+    /// A hook that panics is reported by the panic hook, and the thread goes on.
     pub fn on_thread_start<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
         self.config.on_thread_start = Some(Arc::new(hook));
         self
     }
 
-    /// Runs `hook` when such an identity ends.
+    /// Runs `hook` when such an identity ends. Its panic is as in [`on_thread_start`](Self::on_thread_start).
     pub fn on_thread_stop<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
         self.config.on_thread_stop = Some(Arc::new(hook));
         self

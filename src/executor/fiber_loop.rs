@@ -9,6 +9,7 @@
 
 use super::context;
 use super::home::{self, AtTop, Drive};
+use super::hooks;
 use super::next::{Next, found, next};
 use super::overflow;
 use super::processor::Processor;
@@ -33,7 +34,7 @@ impl Life for FiberLife {
         let shared = shared_of(fiber);
         context::set_for_fiber(&shared);
         if let Some(hook) = &shared.config.on_thread_start {
-            hook();
+            hooks::contain(|| hook());
         }
     }
 
@@ -59,7 +60,7 @@ impl Life for FiberLife {
 
     fn stop(&self, fiber: &'static Fiber) {
         if let Some(hook) = &shared_of(fiber).config.on_thread_stop {
-            hook();
+            hooks::contain(|| hook());
         }
         context::clear();
         // The loop's critical section ends with the loop: what follows is an ordinary thread's end.

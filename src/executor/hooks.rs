@@ -86,7 +86,7 @@ impl fmt::Debug for Hooks {
 }
 
 /// Runs a hook whose panic is nobody's: the panic hook has reported it.
-fn contain(hook: impl FnOnce()) {
+pub(super) fn contain(hook: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(hook)) {
         // Its destructor may panic as well.
         std::mem::forget(payload);
