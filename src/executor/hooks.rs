@@ -211,7 +211,7 @@ impl Builder {
     /// Runs `hook` for every task that is spawned, on the thread that spawns it and before the task can run.
     ///
     /// A hook that spawns on the same runtime is called for that task as well. Closures of `spawn_blocking` are no
-    /// tasks. If it panics, so does the call that spawns, and the task is cancelled.
+    /// tasks, and local tasks, those of a `LocalSet` or a `LocalRuntime`, are not told of. If it panics, so does the call that spawns, and the task is cancelled.
     ///
     /// ```
     /// use std::sync::Arc;
