@@ -1,7 +1,7 @@
 //! The `Spawn` trait of the `futures` crates.
 
 use super::local::{LocalRuntime, LocalSet};
-use super::runtime::{Handle, Rest, Runtime};
+use super::runtime::{Handle, Runtime};
 use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::panic::Location;
 
@@ -29,7 +29,7 @@ impl Spawn for Handle {
     #[track_caller]
     fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
         let (_, rest) = self.try_spawn(future, Location::caller());
-        match rest.is_none_or(Rest::admit) {
+        match rest.is_none_or(|rest| rest.admit()) {
             true => Ok(()),
             false => Err(SpawnError::shutdown()),
         }

@@ -311,6 +311,24 @@ impl Rest {
         self.settle()
     }
 
+    /// A task that came too late. Apart, and in a box, so that a spawn that has nothing left to do knows little of it.
+    #[cold]
+    fn refused(task: TaskRef, notified: Notified) -> Box<Rest> {
+        Box::new(Rest {
+            task: Some((task, notified)),
+            hooked: None,
+        })
+    }
+
+    /// A task that a hook is to be told of.
+    #[cold]
+    fn hooked(shared: &Arc<Shared>, task: TaskRef, notified: Notified) -> Box<Rest> {
+        Box::new(Rest {
+            task: Some((task, notified)),
+            hooked: Some(Arc::clone(shared)),
+        })
+    }
+
     fn settle(&mut self) -> bool {
         let Some((task, notified)) = self.task.take() else {
             return true;
@@ -330,7 +348,7 @@ impl Rest {
         let Some((task, notified)) = told.task.take() else {
             return true;
         };
-        admit(&shared, task, notified).is_none_or(Rest::admit)
+        admit(&shared, task, notified).is_none_or(|rest| rest.admit())
     }
 }
 
@@ -341,16 +359,14 @@ impl Drop for Rest {
 }
 
 /// Lets a task run. Returns it if the runtime has ended.
-fn admit(shared: &Shared, task: TaskRef, notified: Notified) -> Option<Rest> {
+#[inline]
+fn admit(shared: &Shared, task: TaskRef, notified: Notified) -> Option<Box<Rest>> {
     match shared.tasks.bind(task) {
         Ok(()) => {
             shared.schedule(notified);
             None
         }
-        Err(task) => Some(Rest {
-            task: Some((task, notified)),
-            hooked: None,
-        }),
+        Err(task) => Some(Rest::refused(task, notified)),
     }
 }
 
@@ -415,11 +431,12 @@ impl Handle {
 
     /// Starts a task. Runs no code of the user's: the caller drops what else this returns, which does. A future that the
     /// runtime refuses, because it has ended, goes with it; a task that a hook is to be told of starts with it.
+    #[inline]
     pub(super) fn try_spawn<F>(
         &self,
         future: F,
         location: &'static Location<'static>,
-    ) -> (JoinHandle<F::Output>, Option<Rest>)
+    ) -> (JoinHandle<F::Output>, Option<Box<Rest>>)
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -427,11 +444,7 @@ impl Handle {
         let scheduler = Scheduler(Arc::clone(&self.shared));
         let (owned, notified, handle) = task::spawn(future, scheduler, Id::next(), location);
         if self.shared.config.hooks.watch_spawns() {
-            let hooked = Rest {
-                task: Some((owned, notified)),
-                hooked: Some(Arc::clone(&self.shared)),
-            };
-            return (handle, Some(hooked));
+            return (handle, Some(Rest::hooked(&self.shared, owned, notified)));
         }
         (handle, admit(&self.shared, owned, notified))
     }
