@@ -131,8 +131,13 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     sys::no_timer_slack();
     state.ready.store(1, Ordering::SeqCst);
     sys::futex_wake(&state.ready, 1);
-    while !state.ends.load(Ordering::SeqCst) {
+    loop {
+        // In this order: who ends the monitor says so and then changes the word. A word read later could be one that nobody
+        // will change again.
         let word = state.word.load(Ordering::SeqCst);
+        if state.ends.load(Ordering::SeqCst) {
+            return;
+        }
         let now = sys::now();
         let look = look(shared, now, &mut memory);
         if look.busy {
