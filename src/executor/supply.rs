@@ -227,6 +227,9 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         .supply
         .starting_workers
         .fetch_add(1, Ordering::SeqCst);
+    // Before its thread starts: at shutdown a worker that ends at once, and was not counted yet, would stand for another
+    // that still runs, and that one would be joined.
+    shared.supply.workers.store(index + 1, Ordering::SeqCst);
     let arc = Arc::clone(shared);
     // SAFETY: it lives until `Shared` frees it, after its thread has ended.
     let borrowed: &'static Worker = unsafe { &*worker };
@@ -238,12 +241,12 @@ fn make_worker(shared: &Arc<Shared>) -> io::Result<()> {
         });
     match spawned {
         Ok(thread) => {
-            shared.supply.workers.store(index + 1, Ordering::SeqCst);
             lock(&shared.supply.threads).push(thread);
             Ok(())
         }
         // The worker stays in its place, for the next attempt.
         Err(error) => {
+            shared.supply.workers.store(index, Ordering::SeqCst);
             shared
                 .supply
                 .starting_workers
