@@ -21,6 +21,10 @@ const KNOWN: &[Known] = &[
         "write a string: `\"multi_thread\"` or `\"current_thread\"`",
     ),
     ("start_paused", "write `true` or `false`"),
+    (
+        "beside",
+        "write a string with the path of the Tokio crate: `beside = \"tokio\"`",
+    ),
     list::CRATE,
 ];
 
@@ -39,6 +43,8 @@ pub(crate) struct Arguments {
     pub(crate) time_slice: Option<Literal>,
     flavor: Option<Flavor>,
     pub(crate) start_paused: Option<Ident>,
+    /// The path of the `tokio` crate, if a runtime of Tokio's is to be there for its I/O.
+    pub(crate) beside: Option<TokenStream>,
     /// The path of the `preemptive` crate.
     pub(crate) path: Option<TokenStream>,
 }
@@ -104,6 +110,7 @@ fn set(arguments: &mut Arguments, argument: &Argument) -> Result<(), Error> {
             arguments.flavor = Some(flavor(&text).map_err(|error| Error::at(span, error))?);
         }
         "start_paused" => arguments.start_paused = Some(argument.bool_token()?),
+        "beside" => arguments.beside = Some(argument.path()?),
         _ => arguments.path = Some(argument.path()?),
     }
     Ok(())

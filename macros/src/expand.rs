@@ -126,6 +126,13 @@ fn runtime(
         let value = TokenTree::from(value.clone()).into();
         settings.extend(template(".start_paused(VALUE)", &[("VALUE", value)]));
     }
+    let beside = arguments.beside.as_ref().map(|tokio| {
+        settings.extend(template(
+            ".on_thread_start(move || ::core::mem::forget(tokio.enter()))",
+            &[],
+        ));
+        tokio_runtime(tokio)
+    });
     let new = match flavor {
         Flavor::MultiThread => template("new_multi_thread", &[]),
         Flavor::CurrentThread => template("new_current_thread", &[]),
@@ -148,16 +155,18 @@ fn runtime(
         r#"
         ATTRIBUTES
         let body = FUTURE;
-        PATH::runtime::Builder::NEW()
+        BESIDE
+        let runtime = PATH::runtime::Builder::NEW()
             SETTINGS
             .enable_all()
             .build()
-            .expect("failed building the preemptive runtime")
-            .block_on(body)
+            .expect("failed building the preemptive runtime");
+        runtime.block_on(body)
         "#,
         &[
             ("ATTRIBUTES", inner_attributes),
             ("FUTURE", future),
+            ("BESIDE", beside.unwrap_or_default()),
             ("PATH", path),
             ("NEW", new),
             ("SETTINGS", settings),
@@ -183,6 +192,23 @@ fn runtime(
     expansion.extend(function.tail.iter().cloned());
     expansion.extend([TokenTree::from(body)]);
     expansion
+}
+
+/// The statements that make a runtime of Tokio's for its I/O and timers: one thread drives them. The calling thread enters
+/// it here, every other identity in a hook; what is declared first is dropped last.
+fn tokio_runtime(tokio: &TokenStream) -> TokenStream {
+    template(
+        r#"
+        let beside = TOKIO::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("failed building the Tokio runtime beside the preemptive one");
+        let _entered = beside.enter();
+        let tokio = beside.handle().clone();
+        "#,
+        &[("TOKIO", tokio.clone())],
+    )
 }
 
 /// A statement that does nothing but tell the compiler what the `async` block returns.

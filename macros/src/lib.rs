@@ -38,6 +38,7 @@ use crate::expand::{Attribute, expand};
 /// | `time_slice` | a string: a whole number, then `us`, `µs`, `ms` or `s`; from `"50us"` to `"10s"` | how long a preempted poll goes on while other preempted polls wait |
 /// | `crate` | a string: a path | where the `preemptive` crate is, if not at `::preemptive` |
 /// | `start_paused` | `true` or `false`; with `"current_thread"` only | whether the clock stands still from the start |
+/// | `beside` | `"tokio"`, or another path of that crate | a runtime of Tokio's, for its I/O and timers: see below |
 ///
 /// ```
 /// #[preemptive::main(worker_threads = 2, time_slice = "500us")]
@@ -58,6 +59,32 @@ use crate::expand::{Attribute, expand};
 ///     let start = Instant::now();
 ///     sleep(Duration::from_secs(3600)).await;
 ///     assert_eq!(start.elapsed(), Duration::from_secs(3600));
+/// }
+/// ```
+///
+/// # Beside Tokio
+///
+/// With `beside = "tokio"`, `tokio::{net, time, fs, process, signal}` work in the function and in all tasks: a
+/// runtime of Tokio's with one thread is made first, every thread identity enters it once, and no poll pays for it. It ends
+/// after this runtime. The `tokio` crate is the caller's own, with its feature `rt-multi-thread`; this crate does not
+/// depend on it. `tokio::spawn` goes to that one thread, where tasks are *not* preemptible: use `preemptive::spawn`.
+///
+/// ```
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// #[preemptive::main(beside = "tokio")]
+/// async fn main() -> std::io::Result<()> {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let address = listener.local_addr()?;
+///     let server = preemptive::spawn(async move {
+///         let (mut socket, _) = listener.accept().await?;
+///         socket.write_all(b"hello").await
+///     });
+///     let mut text = String::new();
+///     TcpStream::connect(address).await?.read_to_string(&mut text).await?;
+///     assert_eq!(text, "hello");
+///     server.await?
 /// }
 /// ```
 ///

@@ -79,19 +79,19 @@ const WRONG: &[Wrong] = &[
         "unknown",
         "#[preemptive::main(«workers» = 2)]\nasync fn main() {}",
         "unknown argument `workers`: the known ones are `worker_threads`, `time_slice`, `flavor`, \
-         `start_paused` and `crate`",
+         `start_paused`, `beside` and `crate`",
     ),
     (
         "test_unknown",
         "#[preemptive::test(worker_threads = 2, «paused» = true)]\nasync fn t() {}\nMAIN",
         "unknown argument `paused`: the known ones are `worker_threads`, `time_slice`, `flavor`, \
-         `start_paused` and `crate`",
+         `start_paused`, `beside` and `crate`",
     ),
     (
         "no_name",
         "#[preemptive::main(«\"multi_thread\"»)]\nasync fn main() {}",
         "expected `name = value`: the names are `worker_threads`, `time_slice`, `flavor`, \
-         `start_paused` and `crate`",
+         `start_paused`, `beside` and `crate`",
     ),
     (
         "duplicate",
@@ -124,6 +124,12 @@ const WRONG: &[Wrong] = &[
         "no_comma",
         "#[preemptive::main(worker_threads = 4 «time_slice» = \"1ms\")]\nasync fn main() {}",
         "expected a `,` before this argument",
+    ),
+    (
+        "beside_no_string",
+        "#[preemptive::main(beside = «tokio»)]\nasync fn main() {}",
+        "the value of `beside` is of the wrong kind: write a string with the path of the Tokio crate: \
+         `beside = \"tokio\"`",
     ),
     (
         "threads_string",

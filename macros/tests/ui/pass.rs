@@ -50,6 +50,88 @@ async fn another_path() -> Builder {
     last()
 }
 
+/// As much of Tokio as an expansion calls.
+mod reactor {
+    pub mod runtime {
+        use preemptive::runtime::note_drop;
+        use std::cell::Cell;
+
+        thread_local! {
+            static ENTERED: Cell<usize> = const { Cell::new(0) };
+        }
+
+        pub fn entered() -> usize {
+            ENTERED.get()
+        }
+
+        #[derive(Debug)]
+        pub struct Builder(usize);
+
+        impl Builder {
+            pub const fn new_multi_thread() -> Self {
+                Self(0)
+            }
+
+            pub const fn worker_threads(&mut self, threads: usize) -> &mut Self {
+                self.0 = threads;
+                self
+            }
+
+            pub const fn enable_all(&mut self) -> &mut Self {
+                self
+            }
+
+            pub fn build(&mut self) -> std::io::Result<Runtime> {
+                assert_eq!(self.0, 1);
+                Ok(Runtime(Handle))
+            }
+        }
+
+        #[derive(Debug)]
+        pub struct Runtime(Handle);
+
+        impl Runtime {
+            pub const fn handle(&self) -> &Handle {
+                &self.0
+            }
+
+            pub fn enter(&self) -> Entered {
+                self.0.enter()
+            }
+        }
+
+        impl Drop for Runtime {
+            fn drop(&mut self) {
+                note_drop("tokio");
+            }
+        }
+
+        #[derive(Clone, Debug)]
+        pub struct Handle;
+
+        impl Handle {
+            pub fn enter(&self) -> Entered {
+                ENTERED.set(ENTERED.get() + 1);
+                Entered
+            }
+        }
+
+        #[derive(Debug)]
+        pub struct Entered;
+
+        impl Drop for Entered {
+            fn drop(&mut self) {
+                ENTERED.set(ENTERED.get() - 1);
+            }
+        }
+    }
+}
+
+#[preemptive::main(beside = "crate::reactor", worker_threads = 2)]
+async fn beside() -> (Builder, usize) {
+    (last(), reactor::runtime::entered())
+}
+
 #[preemptive::main]
 async fn fails() -> Result<u32, Box<dyn Error>> {
     Ok("x".parse::<u32>()?)
@@ -154,6 +236,16 @@ mod tests {
         main();
         attributes();
         empty();
+    }
+
+    #[test]
+    fn another_runtime_is_entered_here_and_in_the_hook_and_ends_last() {
+        preemptive::runtime::take_drops();
+        let (builder, entered) = beside();
+        assert_eq!(builder, Builder { hooks: 1, ..built(Some(2), None) });
+        // The stub runs the hook once, when it is set.
+        assert_eq!((entered, reactor::runtime::entered()), (2, 1));
+        assert_eq!(preemptive::runtime::take_drops(), ["preemptive", "tokio"]);
     }
 
     #[test]

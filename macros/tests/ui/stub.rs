@@ -33,6 +33,8 @@ pub mod runtime {
         pub all: bool,
         pub current_thread: bool,
         pub start_paused: Option<bool>,
+        /// How often `on_thread_start` was called.
+        pub hooks: usize,
     }
 
     impl Builder {
@@ -46,6 +48,12 @@ pub mod runtime {
 
         pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
             self.start_paused = Some(start_paused);
+            self
+        }
+
+        pub fn on_thread_start(&mut self, hook: impl Fn() + Send + Sync + 'static) -> &mut Self {
+            hook();
+            self.hooks += 1;
             self
         }
 
@@ -70,8 +78,28 @@ pub mod runtime {
         }
     }
 
+    thread_local! {
+        static DROPS: RefCell<Vec<&'static str>> = RefCell::default();
+    }
+
+    /// Something with this name was dropped.
+    pub fn note_drop(name: &'static str) {
+        DROPS.with_borrow_mut(|drops| drops.push(name));
+    }
+
+    /// What was dropped since the last call.
+    pub fn take_drops() -> Vec<&'static str> {
+        DROPS.take()
+    }
+
     #[derive(Debug)]
     pub struct Runtime;
+
+    impl Drop for Runtime {
+        fn drop(&mut self) {
+            note_drop("preemptive");
+        }
+    }
 
     impl Runtime {
         pub fn block_on<F: Future>(&self, future: F) -> F::Output {
