@@ -2,6 +2,8 @@
 //!
 //! Every program that links this has an allocator that aborts where rule R1 forbids it.
 
+pub mod bridge;
+
 use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
