@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Linux on x86-64 only, so far. What changes when tasks can be preempted is in the repository's
-//! `CAVEATS.md`; how it works, in `docs/design.md`.
+//! `docs/migrating.md` and `CAVEATS.md`; how it works, in `docs/design.md`.
 
 mod arch;
 mod executor;

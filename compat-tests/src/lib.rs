@@ -10,6 +10,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+/// The programs in the pages for users are built as they stand there, and run where that ends.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../docs/beside-tokio.md")]
+    struct BesideTokio;
+    #[doc = include_str!("../../docs/migrating.md")]
+    struct Migrating;
+}
+
 #[global_allocator]
 static ALLOCATOR: preemptive::testing::StrictAllocator = preemptive::testing::StrictAllocator;
 
