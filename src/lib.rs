@@ -45,7 +45,7 @@ pub mod runtime {
     pub use crate::executor::runtime::{EnterGuard, Handle, Runtime, TryCurrentError};
     pub use crate::executor::{
         Builder, LocalOptions, LocalRuntime, OnStackOverflow, RuntimeMetrics, TaskMeta,
-        worker_index,
+        prefer_latency, worker_index,
     };
     pub use crate::executor::{Id, RuntimeFlavor, is_rt_shutdown_err};
 }

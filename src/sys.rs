@@ -525,6 +525,22 @@ pub(crate) fn no_timer_slack() {
     );
 }
 
+/// Sets the slice that the kernel gives the calling thread of an ordinary policy, in nanoseconds. All else stays.
+pub(crate) fn set_kernel_slice(nanos: u64) -> Result<(), Errno> {
+    // SAFETY: plain integers.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of_val(&attributes);
+    let to = &raw mut attributes as usize;
+    call(libc::SYS_sched_getattr, [0, to, size, 0, 0, 0])?;
+    if attributes.sched_policy != libc::SCHED_OTHER as u32 {
+        return Err(Errno(libc::EINVAL));
+    }
+    attributes.sched_runtime = nanos;
+    let from = &raw const attributes as usize;
+    call(libc::SYS_sched_setattr, [0, from, 0, 0, 0, 0])?;
+    Ok(())
+}
+
 /// Sleeps until `deadline` ([`now`]'s clock) or a spurious wake-up.
 pub(crate) fn sleep(duration: Duration) {
     let word = AtomicU32::new(0);

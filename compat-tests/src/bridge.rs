@@ -14,7 +14,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use preemptive::hyper::{Executor, Timer};
-use preemptive::runtime::Builder;
+use preemptive::runtime::{Builder, prefer_latency};
 use std::future::{Future, pending};
 use std::io;
 use std::pin::pin;
@@ -53,6 +53,10 @@ impl Beside {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("tokio-beside")
+            .on_thread_start(|| {
+                // Where it is refused, events wait longer for a core.
+                let _ = prefer_latency();
+            })
             .enable_all()
             .build()
             .map(Beside)

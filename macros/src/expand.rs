@@ -126,12 +126,16 @@ fn runtime(
         let value = TokenTree::from(value.clone()).into();
         settings.extend(template(".start_paused(VALUE)", &[("VALUE", value)]));
     }
+    let path = arguments
+        .path
+        .clone()
+        .unwrap_or_else(|| list::path(true, &["preemptive"], Span::mixed_site()));
     let beside = arguments.beside.as_ref().map(|tokio| {
         settings.extend(template(
             ".on_thread_start(move || ::core::mem::forget(tokio.enter()))",
             &[],
         ));
-        tokio_runtime(tokio)
+        tokio_runtime(tokio, &path)
     });
     let new = match flavor {
         Flavor::MultiThread => template("new_multi_thread", &[]),
@@ -147,10 +151,6 @@ fn runtime(
     keyword.set_span(Span::mixed_site().located_at(asyncness));
     let future = TokenStream::from_iter([TokenTree::from(keyword), block.into()]);
 
-    let path = arguments
-        .path
-        .clone()
-        .unwrap_or_else(|| list::path(true, &["preemptive"], Span::mixed_site()));
     let body = template(
         r#"
         ATTRIBUTES
@@ -194,20 +194,21 @@ fn runtime(
     expansion
 }
 
-/// The statements that make a runtime of Tokio's for its I/O and timers: one thread drives them. The calling thread enters
+/// The statements that make a runtime of Tokio's for its I/O and timers: one thread drives them, and is run soon when it is woken. The calling thread enters
 /// it here, every other identity in a hook; what is declared first is dropped last.
-fn tokio_runtime(tokio: &TokenStream) -> TokenStream {
+fn tokio_runtime(tokio: &TokenStream, path: &TokenStream) -> TokenStream {
     template(
         r#"
         let beside = TOKIO::runtime::Builder::new_multi_thread()
             .worker_threads(1)
+            .on_thread_start(|| ::core::mem::drop(PATH::runtime::prefer_latency()))
             .enable_all()
             .build()
             .expect("failed building the Tokio runtime beside the preemptive one");
         let _entered = beside.enter();
         let tokio = beside.handle().clone();
         "#,
-        &[("TOKIO", tokio.clone())],
+        &[("TOKIO", tokio.clone()), ("PATH", path.clone())],
     )
 }
 

@@ -42,6 +42,7 @@ mod hooks;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod join_set;
+mod latency;
 mod local;
 mod metrics;
 mod monitor;
@@ -74,6 +75,7 @@ pub use about::{Id, RuntimeFlavor, is_rt_shutdown_err};
 pub use builder::Builder;
 pub use entered::{block_in_place, worker_index};
 pub use hooks::TaskMeta;
+pub use latency::prefer_latency;
 pub use local::{LocalEnterGuard, LocalOptions, LocalRuntime, LocalSet, spawn_local};
 pub use metrics::RuntimeMetrics;
 pub use overflow::OnStackOverflow;

@@ -1,5 +1,6 @@
 //! The clients: plain threads and plain sockets, so that what is measured is the server.
 
+use preemptive::runtime::prefer_latency;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -85,44 +86,11 @@ impl Connection {
     }
 }
 
-/// Asks the kernel to let this thread run soon after it is woken, ahead of threads that compute: it measures, and shares the
-/// cores with the server that is measured. What else competes for them stays as it is. Linux has this since 6.12, for
-/// everybody; elsewhere, the client's own waits for a core count as the server's.
-fn run_soon() -> io::Result<()> {
-    /// `struct sched_attr` in its first version.
-    #[repr(C)]
-    struct Attributes {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        /// Of an ordinary thread: the slice that it asks for, in nanoseconds.
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-    }
-    let attributes = Attributes {
-        size: size_of::<Attributes>() as u32,
-        policy: 0,
-        flags: 0,
-        nice: 0,
-        priority: 0,
-        runtime: 100_000,
-        deadline: 0,
-        period: 0,
-    };
-    // SAFETY: the structure is as large as it says; 0 is the calling thread.
-    match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// Asks for the health check for so long, from a thread of its own. One request at a time: who waits for an answer asks no more.
 pub(crate) fn check_health(address: SocketAddr, time: Duration) -> io::Result<Latencies> {
     thread::spawn(move || {
-        if let Err(error) = run_soon() {
+        // It measures, and shares the cores with the server that is measured.
+        if let Err(error) = prefer_latency() {
             eprintln!("axum_under_load: the client keeps its usual slice: {error}");
         }
         check_health_here(address, time)

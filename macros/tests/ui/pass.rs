@@ -81,6 +81,11 @@ mod reactor {
                 self
             }
 
+            pub fn on_thread_start(&mut self, hook: impl Fn() + Send + Sync + 'static) -> &mut Self {
+                hook();
+                self
+            }
+
             pub fn build(&mut self) -> std::io::Result<Runtime> {
                 assert_eq!(self.0, 1);
                 Ok(Runtime(Handle))
