@@ -108,6 +108,8 @@ pub async fn serve_until(listener: TcpListener, app: Router, stop: impl Future<O
     let mut server = auto::Builder::new(Executor::new());
     server.http1().timer(Timer::new());
     server.http2().timer(Timer::new());
+    // Layers are put around handlers now, once. Otherwise each request would get its own: no limit would limit any other.
+    let app = app.with_state(());
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
