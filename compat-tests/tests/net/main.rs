@@ -12,50 +12,20 @@ mod echo;
 mod grpc;
 mod http;
 mod load;
-//mod stream;
+mod stream;
+#[path = "../support/net.rs"]
+mod support;
 mod tower;
 mod util;
 
 use axum::Router;
-use compat_tests::bridge::{self, Beside};
-use crowd::Crowd;
-use preemptive::runtime::Builder;
+use compat_tests::bridge;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use support::{Directory, Net, is_ours};
 use tokio::net::TcpListener;
 
 /// Any free port of this machine.
 const ANY: &str = "127.0.0.1:0";
-
-/// A crowd beside Tokio. Tasks, which hold sockets, end before the reactor does.
-struct Net {
-    crowd: Crowd,
-    _beside: Beside,
-}
-
-impl Net {
-    fn new() -> Net {
-        let net = Net::without_hogs();
-        net.crowd.start_hogs();
-        net
-    }
-
-    fn without_hogs() -> Net {
-        let beside = Beside::new().unwrap();
-        let crowd = Crowd::without_hogs(beside.attach(&mut Builder::new_multi_thread()));
-        Net {
-            crowd,
-            _beside: beside,
-        }
-    }
-
-    /// Runs a test as a task.
-    #[track_caller]
-    fn run<T: Send + 'static>(self, test: impl Future<Output = T> + Send + 'static) -> T {
-        self.crowd.run(test)
-    }
-}
 
 /// Serves an application in tasks of the current runtime until that ends.
 async fn start(app: Router) -> SocketAddr {
@@ -63,35 +33,6 @@ async fn start(app: Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     drop(preemptive::spawn(bridge::serve(listener, app)));
     address
-}
-
-/// Is this code polled by a preemptive task, and not by a thread of Tokio's?
-fn is_ours() -> bool {
-    preemptive::runtime::Handle::try_current().is_ok()
-}
-
-/// A directory for a test, which is removed with what is in it.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("preemptive-net-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Directory(path)
-    }
-
-    fn join(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }
 
 /// Bytes that look random, the same for the same seed.

@@ -8,9 +8,10 @@ use std::future::{pending, poll_fn};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::io::SyncIoBridge;
 use tokio_util::sync::{CancellationToken, PollSemaphore, PollSender, ReusableBoxFuture};
 use tokio_util::task::TaskTracker;
@@ -57,11 +58,11 @@ fn a_token_cancels_a_tree_of_tasks_and_a_tracker_sees_the_end() {
 #[test]
 fn delays_expire_in_order_and_not_early() {
     Net::new().run(async {
-        let start = Instant::now();
         let mut queue = DelayQueue::new();
+        let start = Instant::now();
         let keys: Vec<_> = (0..40_u64)
             .rev()
-            .map(|number| queue.insert(number, Duration::from_millis(number * 2)))
+            .map(|number| queue.insert_at(number, start + Duration::from_millis(number * 2)))
             .collect();
         // The last one first, and another one not at all.
         queue.reset(&keys[0], Duration::ZERO);
