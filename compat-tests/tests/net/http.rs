@@ -164,7 +164,7 @@ fn primes(limit: u32) -> u32 {
     let is_prime = |number: &u32| {
         (2..)
             .take_while(|i| i * i <= *number)
-            .all(|i| number % i != 0)
+            .all(|i| !number.is_multiple_of(i))
     };
     (2..limit).filter(is_prime).count() as u32
 }
