@@ -3,7 +3,7 @@
 //! tonic's own server spawns a task per connection on Tokio. Its routes are an axum application, which our tasks
 //! serve. The client takes an executor.
 
-use super::crowd::{LONG, busy};
+use super::crowd::busy;
 use super::http::{body, connect2, request};
 use super::{ANY, Net, is_ours, start};
 use axum::Router;
@@ -38,7 +38,7 @@ use tower::service_fn;
 /// A connection whose tasks are ours.
 async fn connect(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let endpoint = endpoint.executor(Executor::new()).timeout(LONG);
+    let endpoint = endpoint.executor(Executor::new());
     endpoint.connect().await.unwrap()
 }
 

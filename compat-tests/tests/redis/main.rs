@@ -9,7 +9,7 @@ mod server;
 #[path = "../support/net.rs"]
 mod support;
 
-use crowd::{LONG, busy};
+use crowd::busy;
 use futures::StreamExt;
 use preemptive::task::JoinSet;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
@@ -192,7 +192,7 @@ fn blocking_pops_give_each_item_to_one() {
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
             // Who blocks needs a connection of his own.
-            let config = patient().set_response_timeout(None);
+            let config = patient();
             let connection = client.get_multiplexed_async_connection_with_config(&config);
             let mut connection = connection.await.unwrap();
             workers.spawn(async move {
@@ -241,8 +241,8 @@ fn a_manager_connects_again() {
     let server = Server::start();
     Net::new().run(async move {
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(LONG))
-            .set_response_timeout(Some(LONG));
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
         let client = server.over_tcp();
         let mut managed = ConnectionManager::new_with_config(client, config)
             .await

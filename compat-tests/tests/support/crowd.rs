@@ -122,19 +122,29 @@ impl Crowd {
         drop(self.runtime().spawn(async move {
             drop(sender.send(task.await));
         }));
-        match receiver.recv_timeout(DEADLINE) {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => resume_unwind(error.into_panic()),
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the runtime is there"),
-            Err(RecvTimeoutError::Timeout) => {
-                let metrics = format!("{:#?}", self.metrics());
-                self.hogs.stop.store(true, Ordering::Relaxed);
-                // To wait for polls in progress would be to hang again.
-                let runtime = self.runtime.take().expect("it is there until now");
-                runtime.shutdown_background();
-                panic!("not done within {DEADLINE:?}; {metrics}");
+        // By its own ticks: a process that was stopped meanwhile does not hang.
+        const TICK: Duration = Duration::from_millis(100);
+        let mut ticks = DEADLINE.div_duration_f32(TICK) as u32;
+        loop {
+            match receiver.recv_timeout(TICK) {
+                Ok(Ok(output)) => return output,
+                Ok(Err(error)) => resume_unwind(error.into_panic()),
+                Err(RecvTimeoutError::Timeout) if ticks > 0 => ticks -= 1,
+                Err(RecvTimeoutError::Timeout) => self.give_up(),
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the runtime is there"),
             }
         }
+    }
+
+    /// Says what the runtime was at.
+    #[track_caller]
+    fn give_up(&mut self) -> ! {
+        let metrics = format!("{:#?}", self.metrics());
+        self.hogs.stop.store(true, Ordering::Relaxed);
+        // To wait for polls in progress would be to hang again.
+        let runtime = self.runtime.take().expect("it is there until now");
+        runtime.shutdown_background();
+        panic!("not done within {DEADLINE:?}; {metrics}");
     }
 
     /// Ends the runtime. Tasks that hold sockets have to go before the reactor does.
