@@ -1,4 +1,4 @@
-//! Our tasks use Tokio's channels and locks, and its reactor through a handle entered once per identity.
+//! Our tasks use Tokio's reactor through a handle entered once per identity.
 
 // For its allocator.
 use compat_tests as _;
@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 /// Two workers, the shortest slices, and hogs beside: whatever Tokio's types do, they do it preempted.
 struct Crowd {
@@ -49,82 +48,6 @@ impl Drop for Crowd {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
-}
-
-#[test]
-fn channels_carry_everything_in_order() {
-    Crowd::new(&mut Builder::new_multi_thread()).run(async {
-        const SENDERS: usize = 4;
-        const EACH: usize = 500;
-        let (sender, mut receiver) = mpsc::channel(4);
-        for sender_number in 0..SENDERS {
-            let sender = sender.clone();
-            drop(preemptive::spawn(async move {
-                for number in 0..EACH {
-                    sender.send((sender_number, number)).await.unwrap();
-                }
-            }));
-        }
-        drop(sender);
-        let mut next = [0; SENDERS];
-        while let Some((sender, number)) = receiver.recv().await {
-            assert_eq!(next[sender], number);
-            next[sender] += 1;
-        }
-        assert_eq!(next, [EACH; SENDERS]);
-    });
-}
-
-#[test]
-fn a_mutex_excludes_across_awaits_and_preemptions() {
-    Crowd::new(&mut Builder::new_multi_thread()).run(async {
-        let mutex = Arc::new(Mutex::new((0_u64, 0_u64)));
-        let tasks: Vec<_> = (0..8)
-            .map(|_| {
-                let mutex = mutex.clone();
-                preemptive::spawn(async move {
-                    for turn in 0..100 {
-                        let mut both = mutex.lock().await;
-                        both.0 += 1;
-                        for number in 0..2_000 {
-                            std::hint::black_box(number);
-                        }
-                        if turn % 10 == 0 {
-                            preemptive::task::yield_now().await;
-                        }
-                        both.1 += 1;
-                        assert_eq!(both.0, both.1);
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert_eq!(*mutex.lock().await, (800, 800));
-    });
-}
-
-#[test]
-fn notifications_and_answers_arrive() {
-    Crowd::new(&mut Builder::new_multi_thread()).run(async {
-        let (questions, mut asked) = mpsc::unbounded_channel::<(u32, oneshot::Sender<u32>)>();
-        let done = Arc::new(Notify::new());
-        let all_done = done.clone();
-        drop(preemptive::spawn(async move {
-            while let Some((number, answer)) = asked.recv().await {
-                answer.send(number * 2).unwrap();
-            }
-            all_done.notify_one();
-        }));
-        for number in 0..500 {
-            let (answer, answered) = oneshot::channel();
-            questions.send((number, answer)).unwrap();
-            assert_eq!(answered.await.unwrap(), number * 2);
-        }
-        drop(questions);
-        done.notified().await;
-    });
 }
 
 #[test]
