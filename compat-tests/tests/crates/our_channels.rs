@@ -1,6 +1,5 @@
 //! Receives as branches of `futures::select!`: those that are not chosen lose nothing.
 
-use compat_tests as _;
 use futures::{FutureExt, select};
 use preemptive::runtime::Builder;
 use preemptive::sync::channel::channel;

@@ -1,7 +1,5 @@
 //! The `Spawn` trait of `futures`, on our handles: what its `ThreadPool` can do.
 
-// For its allocator.
-use compat_tests as _;
 use futures::executor::{ThreadPool, block_on};
 use futures::future::{BoxFuture, FutureExt};
 use futures::task::{Spawn, SpawnExt};
