@@ -1,6 +1,6 @@
 //! What the project's own tests look at; no part of the interface.
 
-pub use crate::executor::probe::{give_way, make_fibers, signal_this_worker};
+pub use crate::executor::probe::{give_way, make_fibers, signal_this_worker, timeline_room};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// May the calling code allocate (rule R1)? False in critical sections, on system stacks and in the preemption

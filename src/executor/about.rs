@@ -29,6 +29,11 @@ impl Id {
             None => unreachable!("as many runtimes as there are 64-bit numbers"),
         }
     }
+
+    /// The number; they begin at 1.
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl fmt::Display for Id {

@@ -5,6 +5,7 @@
 
 use super::overflow;
 use super::processor::Processor;
+use super::timeline::Lost;
 use super::worker::{Worker, preempted};
 use crate::fatal::fatal;
 use crate::preempt::{Actions, Critical, How, Target, Verdict, safepoint};
@@ -86,6 +87,7 @@ impl Actions for WorkerActions {
         target.retries.store(0, Ordering::Relaxed);
         // SAFETY: as in `judge`.
         if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
+            record_hand_over(worker);
             worker.shared().hand_over(processor);
         }
         true
@@ -144,6 +146,14 @@ pub(crate) fn before_blocking() {
     target.arm(u64::MAX);
     // SAFETY: 0, or the address of one of this runtime's processors.
     if let Some(processor) = unsafe { (held as *const Processor).as_ref() } {
+        record_hand_over(worker);
         worker.shared().hand_over(processor);
+    }
+}
+
+/// For the timeline, before anybody else has the processor. On the worker's thread.
+fn record_hand_over(worker: &Worker) {
+    if let Some(recorder) = &worker.recorder {
+        recorder.gives(Lost::HandedOver);
     }
 }

@@ -9,6 +9,7 @@ use super::shared::Shared;
 use super::shutdown;
 use super::slice::PARTS;
 use super::time::Instant;
+use super::timeline::Timeline;
 use crate::preempt::signal;
 use crate::primitives::Arc;
 use crate::sys;
@@ -373,13 +374,15 @@ impl Builder {
         }
         config.batch_per_task =
             (self.batch_share / (1.0 - self.batch_share) * PARTS as f64).round() as u64;
-        config.watches_polls = config.poll_times || config.hooks.watch_polls();
+        config.watches_polls =
+            config.poll_times || config.hooks.watch_polls() || config.timeline.is_some();
         config.async_preempt &= environment::allows_async_preempt() && !config.home_only;
         signal::install(config.signal)?;
         let own = [config.signal, 32, 33].map(|signal| 1_u64 << (signal - 1));
         config.mask = sys::sigmask(None) & !own.iter().fold(0, |mask, bit| mask | bit);
         let start_paused = config.start_paused;
-        let shared = Arc::new(Shared::new(config));
+        let timeline = config.timeline.as_ref().map(Timeline::new).transpose()?;
+        let shared = Arc::new(Shared::new(config, timeline));
         if start_paused {
             let now = Instant::real().to_monotonic();
             assert!(shared.timers.pause(now).is_ok(), "`check` has seen to it");

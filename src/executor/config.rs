@@ -3,6 +3,7 @@
 use super::hooks::Hooks;
 use super::overflow::OnStackOverflow;
 use super::slice::PARTS;
+use super::timeline;
 use super::tuning::ThreadName;
 use crate::primitives::Arc;
 use std::fmt;
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) hooks: Hooks,
     pub(crate) on_thread_start: Option<Hook>,
     pub(crate) on_thread_stop: Option<Hook>,
+    /// What workers do is recorded.
+    pub(super) timeline: Option<timeline::Choice>,
     pub(super) mask: u64,
     pub(super) watches_polls: bool,
 }
@@ -111,6 +114,7 @@ impl Config {
             hooks: Hooks::default(),
             on_thread_start: None,
             on_thread_stop: None,
+            timeline: None,
             mask: 0,
             watches_polls: false,
         }

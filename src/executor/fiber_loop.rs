@@ -14,6 +14,7 @@ use super::next::{Next, found, next};
 use super::overflow;
 use super::processor::Processor;
 use super::shared::Shared;
+use super::timeline::{self, What};
 use super::timer::{Expired, Left};
 use super::told;
 use super::worker::Worker;
@@ -141,7 +142,9 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
                     processor.tick.store(tick + 1, Ordering::Relaxed);
                     overrule(shared, processor, fiber);
                     let drive = drive.as_deref_mut();
+                    timeline::begins(fiber, What::Root);
                     preemptible(fiber, || drive.into_iter().for_each(Drive::poll));
+                    timeline::ends(fiber);
                     continue;
                 }
                 AtTop::End => return,
@@ -177,11 +180,17 @@ pub(super) fn run(fiber: &'static Fiber, mut drive: Option<&mut Drive<'_>>) {
             }
             Next::Timers => wake_expired(shared, processor, fiber),
             Next::Fiber(next) => worker.leave_for(fiber, next),
-            Next::Drain => preemptible(fiber, || shared.drain()),
+            Next::Drain => {
+                timeline::begins(fiber, What::Drain);
+                preemptible(fiber, || shared.drain());
+                timeline::ends(fiber);
+            }
             Next::Idle => {
                 processor.mark_next(sys::now());
                 overrule(shared, processor, fiber);
+                timeline::begins(fiber, What::Hook);
                 preemptible(fiber, || shared.config.hooks.park());
+                timeline::ends(fiber);
                 is_idle = true;
             }
             Next::Top => {}
@@ -235,10 +244,9 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
     // False first: a timer that becomes due from here on sets it again.
     processor.due.store(false, Ordering::SeqCst);
     let mut expired = Expired::new();
-    let left = shared
-        .timers
-        .shard(processor.index)
-        .take_expired(sys::now(), &mut expired);
+    let timers = shared.timers.shard(processor.index);
+    let first = timers.next();
+    let left = timers.take_expired(sys::now(), &mut expired);
     match left {
         Left::MoreDue => processor.due.store(true, Ordering::SeqCst),
         Left::NothingDue => shared.rearm(processor, false),
@@ -248,6 +256,8 @@ fn wake_expired(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
     overrule(shared, processor, fiber);
     // Set and cleared in critical sections: the fiber is the same, the processor may not be.
     fiber.is_between_polls.store(true, Ordering::Relaxed);
+    timeline::begins_timers(fiber, first, expired.len());
     preemptible(fiber, move || expired.wake_all());
+    timeline::ends(fiber);
     fiber.is_between_polls.store(false, Ordering::Relaxed);
 }

@@ -18,6 +18,7 @@
 //! - `parker`, `parked`: polls that wait without holding up a thread;
 //! - `sleep`: why no wake-up is lost; `slice`, `press`: who may run for how long;
 //! - `overflow`: tasks whose stack has ended;
+//! - `timeline`: what all of them did, for a viewer;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
 mod about;
@@ -66,6 +67,7 @@ pub(crate) mod task;
 mod task_builder;
 pub(crate) mod task_local;
 pub mod time;
+mod timeline;
 mod timer;
 mod told;
 mod tuning;

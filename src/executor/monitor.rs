@@ -349,6 +349,11 @@ fn take(shared: &Shared, worker: &Worker) {
         target.processor.cancel_take(held);
         return;
     }
+    // Before the worker can miss its processor.
+    let time = sys::now();
+    if let Some(recorder) = &worker.recorder {
+        recorder.taken.store(time, Ordering::SeqCst);
+    }
     if target.processor.finish_take(held) {
         // R6: what is still armed would only interrupt the call.
         target.arm(u64::MAX);
@@ -359,7 +364,13 @@ fn take(shared: &Shared, worker: &Worker) {
         }
         shared.counters.add(&shared.counters.taken);
         // SAFETY: the address of one of this runtime's processors, now ours to give.
-        shared.hand_over(unsafe { &*(held as *const Processor) });
+        let processor = unsafe { &*(held as *const Processor) };
+        if let Some(timeline) = &shared.timeline {
+            timeline.monitor_takes(time, processor.index, worker.index);
+        }
+        shared.hand_over(processor);
+    } else if let Some(recorder) = &worker.recorder {
+        recorder.taken.store(0, Ordering::SeqCst);
     }
 }
 

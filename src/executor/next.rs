@@ -30,7 +30,7 @@ pub(super) enum Next {
 
 /// Decides what comes next; sleeps while there is nothing.
 #[inline]
-pub(super) fn next(shared: &Shared, processor: &Processor, fiber: &Fiber) -> Next {
+pub(super) fn next(shared: &Shared, processor: &Processor, fiber: &'static Fiber) -> Next {
     let mut called = false;
     let found_task = |task, called| found_next(shared, processor, Next::Run(task), called);
     loop {

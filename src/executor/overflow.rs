@@ -2,6 +2,7 @@
 
 use super::shared::Shared;
 use super::task::{Header, Notified};
+use super::timeline::Why;
 use super::worker::Worker;
 use crate::fatal::fatal;
 use crate::primitives::atomic::Ordering;
@@ -98,6 +99,9 @@ pub(super) unsafe extern "sysv64" fn abandoned(argument: *mut ()) -> ! {
     let shared = worker.shared();
     let fiber = worker.detach();
     worker.keep_signal_stack(fiber);
+    if let Some(recorder) = &worker.recorder {
+        recorder.leaves(worker, fiber, Why::Overflowed);
+    }
     fiber.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
     shared.counters.add(&shared.counters.overflows);
     shared.supply.fiber_count.fetch_sub(1, Ordering::SeqCst);

@@ -183,6 +183,7 @@ unsafe extern "sysv64" fn parked(argument: *mut ()) -> ! {
         worker.switch(processor, Some((fiber, goes)), new);
     }
     worker.keep_signal_stack(fiber);
+    worker.record_leaving(fiber, goes);
     worker.publish(fiber, goes);
     match worker.processor() {
         Some(processor) => worker.dispatch(processor),

@@ -1,5 +1,6 @@
 //! What the project's benchmarks need of the inside: single preemptions on demand, fibers by the number.
 
+use super::builder::Builder;
 use super::processor::Processor;
 use super::runtime::Handle;
 use super::supply;
@@ -38,6 +39,11 @@ pub fn signal_this_worker(demand: bool) {
 /// Makes so many spare fibers beyond what the runtime has, and waits until they are there.
 pub fn make_fibers(runtime: &Handle, count: usize) -> io::Result<()> {
     supply::make_fibers(&runtime.shared, count)
+}
+
+/// How many records of a timeline each worker keeps room for, once `record_timeline` was called: so few that some are lost.
+pub fn timeline_room(builder: &mut Builder, records: usize) {
+    builder.timeline_room(records);
 }
 
 /// The worker and the processor that the calling task runs on. They live as long as the runtime does.

@@ -4,15 +4,18 @@ use super::processor::Processor;
 use super::shared::Shared;
 use super::sleep::PARKED;
 use super::supply::{KEPT_STACK, TRIM_EVERY};
+use super::timeline::{self, What};
 use crate::primitives::atomic::Ordering;
 use crate::stack::Fiber;
 use crate::sys;
 
 /// Sleeps, with what comes before and after.
-pub(super) fn rest(shared: &Shared, processor: &Processor, fiber: &Fiber) {
+pub(super) fn rest(shared: &Shared, processor: &Processor, fiber: &'static Fiber) {
+    timeline::begins(fiber, What::Idle);
     processor.rests(sys::now());
     park(shared, processor, fiber);
     processor.works(sys::now());
+    timeline::ends(fiber);
     // What it slept until was its futex's deadline; what runs now may be a hog, and needs an alarm.
     if shared.timers.shard(processor.index).next() != u64::MAX {
         shared.rearm(processor, false);

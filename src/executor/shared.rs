@@ -17,6 +17,7 @@ use super::shutdown::Shutdown;
 use super::sleep::{SeenBy, Sleep};
 use super::supply::{BEYOND, Supply};
 use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
+use super::timeline::Timeline;
 use super::timer::Timers;
 use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
@@ -65,10 +66,12 @@ pub(crate) struct Shared {
     pub(crate) pressing: AtomicUsize,
     /// Processors that run a batch fiber.
     pub(crate) batch_running: AtomicUsize,
+    /// What workers do is recorded there.
+    pub(crate) timeline: Option<Arc<Timeline>>,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config) -> Shared {
+    pub(crate) fn new(config: Config, timeline: Option<Arc<Timeline>>) -> Shared {
         let processors = config.worker_threads;
         let most_threads = config.max_threads + BEYOND;
         Shared {
@@ -100,6 +103,7 @@ impl Shared {
             pressing: AtomicUsize::new(0),
             batch_running: AtomicUsize::new(0),
             id: Id::next(),
+            timeline,
             config,
         }
     }

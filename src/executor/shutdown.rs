@@ -16,6 +16,7 @@ use super::home;
 use super::shared::Shared;
 use super::supply;
 use super::task::Notified;
+use super::timeline::{self, Lost};
 use crate::preempt::Critical;
 use crate::primitives::Arc;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -126,6 +127,9 @@ impl Shared {
         processor
             .worker
             .store(std::ptr::null_mut(), Ordering::SeqCst);
+        if let Some(recorder) = &worker.recorder {
+            recorder.gives(Lost::Retired);
+        }
         worker.target.processor.release();
         let retired = self.shutdown.retired.fetch_add(1, Ordering::SeqCst) + 1;
         if retired == self.processors.len() {
@@ -215,6 +219,7 @@ impl Shared {
 pub(crate) struct Attendants {
     pub(crate) supplier: Option<JoinHandle<()>>,
     pub(crate) monitor: Option<JoinHandle<()>>,
+    pub(crate) timeline: Option<JoinHandle<()>>,
 }
 
 /// Ends a runtime, at the latest soon after `deadline`. Returns whose polls had to be left, one number for each: a
@@ -281,7 +286,9 @@ pub(crate) fn run(
     }
     shared.timers.shut_down();
     let grace = deadline.map(|deadline| deadline.max(sys::now()) + 10_000_000);
-    end_fibers(shared, grace)
+    let left = end_fibers(shared, grace);
+    timeline::finish(shared, attendants.timeline.take(), deadline);
+    left
 }
 
 /// Step 4 of the module's head. Returns whose polls had not ended by `deadline`, as [`run`] does.
@@ -353,6 +360,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Attendants> {
         shared.monitor.wait_until_ready();
         supply::stock(shared)?;
         attendants.supplier = Some(named("supply").spawn(move || supply::run(&supplier))?);
+        attendants.timeline = timeline::start(shared)?;
         Ok(())
     })();
     // Every processor starts as one without a worker. (Critical: a task may build a runtime.)

@@ -6,6 +6,7 @@
 use super::local::{LocalSet, spawn_local};
 use super::runtime::Handle;
 use super::task::JoinHandle;
+use super::timeline;
 use crate::primitives::atomic::Ordering;
 use crate::stack;
 use std::future::Future;
@@ -275,9 +276,11 @@ struct Shown {
 impl Shown {
     fn new(extras: &Extras) -> Shown {
         let name = extras.name.as_ref();
-        Shown {
+        let shown = Shown {
             outer: hang(name.map_or_else(null_mut, |name| std::ptr::from_ref(name).cast_mut())),
-        }
+        };
+        name.into_iter().for_each(|name| timeline::is_called(name));
+        shown
     }
 }
 

@@ -10,6 +10,7 @@ use super::processor::Processor;
 use super::rest::rest;
 use super::shared::Shared;
 use super::task::Notified;
+use super::timeline::{self, What};
 use crate::primitives::atomic::Ordering;
 use crate::stack::Fiber;
 use crate::sys;
@@ -19,6 +20,7 @@ use crate::sys;
 pub(super) fn poll(shared: &Shared, processor: &Processor, fiber: &'static Fiber, task: Notified) {
     let hooks = &shared.config.hooks;
     let times = shared.poll_times.get(processor.index);
+    timeline::begins(fiber, What::Poll);
     preemptible(fiber, || {
         let meta = TaskMeta::of(&task);
         hooks.before_poll(&meta);
@@ -29,6 +31,7 @@ pub(super) fn poll(shared: &Shared, processor: &Processor, fiber: &'static Fiber
         }
         hooks.after_poll(&meta);
     });
+    timeline::ends(fiber);
 }
 
 /// Nothing was found. Park, steps 2 and 3: stops to search, then looks once more; what is submitted from there on wakes
@@ -70,5 +73,7 @@ pub(super) fn idle(fiber: &'static Fiber) {
         }
     }
     let shared = shared_of(fiber);
+    timeline::begins(fiber, What::Hook);
     preemptible(fiber, || shared.config.hooks.unpark());
+    timeline::ends(fiber);
 }

@@ -30,6 +30,7 @@ use super::batch::Place;
 use super::parker::Parker;
 use super::processor::Processor;
 use super::shared::Shared;
+use super::timeline::{Recorder, Why};
 use crate::arch;
 use crate::fatal::fatal;
 use crate::preempt::{Target, setxid};
@@ -68,9 +69,11 @@ pub(crate) struct Worker {
     home: UnsafeCell<arch::Saved>,
     /// The thread has ended.
     pub(crate) ended: AtomicBool,
+    /// What it does is recorded.
+    pub(crate) recorder: Option<Recorder>,
 }
 
-// SAFETY: `next`, `parker` and `home` are used by the worker's own thread only.
+// SAFETY: `next`, `parker`, `home` and the cells of `recorder` are used by the worker's own thread only.
 unsafe impl Sync for Worker {}
 // SAFETY: as above.
 unsafe impl Send for Worker {}
@@ -118,6 +121,10 @@ impl Worker {
             parker: Cell::new(std::ptr::null()),
             home: UnsafeCell::new(arch::Saved::default()),
             ended: AtomicBool::new(false),
+            recorder: shared
+                .timeline
+                .as_ref()
+                .map(|timeline| Recorder::new(timeline, index)),
         })
     }
 
@@ -245,6 +252,23 @@ impl Worker {
         }
     }
 
+    /// For the timeline: why what is about to leave does so.
+    fn because(&self, why: Why) {
+        if let Some(recorder) = &self.recorder {
+            recorder.because(why);
+        }
+    }
+
+    /// For the timeline: a fiber is about to be published. Afterwards it may be gone.
+    pub(super) fn record_leaving(&self, fiber: &Fiber, goes: Goes) {
+        if let Some(recorder) = &self.recorder {
+            match goes {
+                Goes::Parked(_) => recorder.leaves(self, fiber, Why::Parked),
+                Goes::Batch(_) | Goes::Spare => recorder.makes_room(self, fiber),
+            }
+        }
+    }
+
     /// Leaves the system stack for `new`, whose signal stack is installed.
     pub(super) fn enter(&self, new: &'static Fiber) -> ! {
         let me = self.argument();
@@ -288,12 +312,16 @@ impl Worker {
         let signal_stack = unsafe { *fiber.signal_stack.get() };
         self.install(&signal_stack, old.map(|(old, _)| old));
         if let Some((old, goes)) = old {
+            self.record_leaving(old, goes);
             self.publish(old, goes);
         }
         match new {
             New::Preempted(_) => shared.switched(processor, Some(fiber)),
             New::Woken(_, was_wanted) => shared.resumed(processor, was_wanted),
             New::Spare(_) => shared.switched(processor, None),
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.comes(self, fiber);
         }
         self.enter(fiber)
     }
@@ -329,6 +357,9 @@ impl Worker {
         let shared = self.shared();
         loop {
             if let Some(processor) = self.processor() {
+                if let Some(recorder) = &self.recorder {
+                    recorder.gets(self);
+                }
                 self.dispatch(processor);
             }
             if shared.shutdown.workers_may_end() {
@@ -521,6 +552,8 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
     if shared.shutdown.is_abandoned() && !fiber.is_home() {
         // Shutdown waits no longer: the lender goes on with it, at the kernel's leisure.
         worker.keep_signal_stack(fiber);
+        worker.because(Why::GivenBack);
+        worker.record_leaving(fiber, Goes::Batch(Place::Old));
         shared.counters.add(&shared.counters.given_back);
         // SAFETY: the worker owns the suspended fiber.
         unsafe { fiber.give_back(shared.config.mask(), true) };
@@ -536,6 +569,8 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         // It came back from a blocking call and went on: it queues up.
         worker.keep_signal_stack(fiber);
         fiber.is_young.store(false, Ordering::Relaxed);
+        worker.because(Why::CameBack);
+        worker.record_leaving(fiber, Goes::Batch(Place::Old));
         worker.publish(fiber, Goes::Batch(Place::Old));
         worker.spare()
     };
@@ -551,6 +586,7 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         && let Some(next) = shared.batch.pop()
     {
         let goes = worker.set_aside(processor, fiber);
+        worker.because(Why::ForPreempted);
         worker.switch(processor, Some((fiber, goes)), New::Preempted(next));
     }
     let tasks = shared.interactive_waits(processor) && !shared.is_owed(processor);
@@ -559,6 +595,10 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
     }
     if tasks && let Some(spare) = shared.take_spare_fiber() {
         let goes = worker.set_aside(processor, fiber);
+        worker.because(match processor.due.load(Ordering::Relaxed) {
+            true => Why::ForTimer,
+            false => Why::ForTask,
+        });
         worker.switch(processor, Some((fiber, goes)), New::Spare(spare));
     }
     // Nobody to run tasks with, or no tasks: the next fiber. It needs nothing that must be made.
@@ -566,6 +606,10 @@ pub(super) unsafe extern "sysv64" fn preempted(argument: *mut ()) -> ! {
         && let Some(next) = shared.batch.pop()
     {
         let goes = worker.set_aside(processor, fiber);
+        worker.because(match used_up {
+            true => Why::SliceUsedUp,
+            false => Why::ForPreempted,
+        });
         worker.switch(processor, Some((fiber, goes)), New::Preempted(next));
     }
     // Whoever waited has been served elsewhere.

@@ -89,6 +89,11 @@ pub(crate) struct Fiber {
     pub(crate) location: AtomicPtr<Location<'static>>,
     /// What it is called; null: nothing. For reports.
     pub(crate) name: AtomicPtr<Box<str>>,
+    /// What it is in the middle of, as the executor numbers that; 0: nothing. With a timeline only, and so are the next two.
+    pub(crate) doing: AtomicU32,
+    /// When it last left a worker in the middle of that, in nanoseconds, and the number of that parting.
+    pub(crate) left: AtomicU64,
+    pub(crate) hop: AtomicU64,
     /// How often the fiber was preempted since it was last at the top of its loop.
     pub(crate) preemptions: AtomicU32,
     /// What is left of its slice or turn, in nanoseconds, where it made room for a task or a timer; 0: it begins a new slice.
@@ -176,6 +181,9 @@ impl Fiber {
             task: AtomicU64::new(0),
             location: AtomicPtr::new(std::ptr::null_mut()),
             name: AtomicPtr::new(std::ptr::null_mut()),
+            doing: AtomicU32::new(0),
+            left: AtomicU64::new(0),
+            hop: AtomicU64::new(0),
             preemptions: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
             is_young: AtomicBool::new(false),

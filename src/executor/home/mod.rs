@@ -68,6 +68,7 @@ use super::processor::Processor;
 use super::runtime::Handle;
 use super::shared::Shared;
 use super::sleep::PARKED;
+use super::timeline::Lost;
 use super::worker::Worker;
 use crate::fatal::fatal;
 use crate::primitives::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -229,6 +230,9 @@ fn unpark(shared: &Shared, processor: &Processor, worker: &Worker) {
         .processor
         .give(std::ptr::from_ref(processor) as usize);
     processor.works(sys::now());
+    if let Some(recorder) = &worker.recorder {
+        recorder.gets(worker);
+    }
     shared.switched(processor, None);
 }
 
@@ -351,7 +355,11 @@ fn drive(shared: &Shared, drive: &mut Drive<'_>) {
 
     // Critical still, and no poll of ours will be resumed by this thread.
     shared.give_back_all(shared.shutdown.is_abandoned());
-    target.processor.release();
+    if target.processor.release() != 0
+        && let Some(recorder) = &worker.recorder
+    {
+        recorder.gives(Lost::Leaves);
+    }
     if !processor.retired.load(Ordering::SeqCst) {
         park(shared, processor);
     }
