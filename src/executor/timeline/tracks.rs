@@ -19,6 +19,8 @@ use std::panic::Location;
 pub(super) const LONG: u64 = 100_000_000;
 /// Of so many tasks at a time the polls are counted.
 const COUNTED: usize = 1 << 16;
+/// Where the numbers of tracks begin. To Perfetto, 0 is no number, and one that is the group's own is its main thread.
+const FIRST: u64 = 1000;
 /// Where the numbers of lenders' tracks begin.
 const LENDERS: u64 = 100_000;
 
@@ -181,7 +183,10 @@ impl Tracks {
             (tracks.processors, "processors"),
         ];
         for (group, what) in groups {
-            let place = Place { group, track: 0 };
+            let place = Place {
+                group,
+                track: FIRST,
+            };
             let text = &mut tracks.text;
             text.event("M", "process_name", place)
                 .text("name", &format!("{name}: {what}"));
@@ -205,14 +210,14 @@ impl Tracks {
     fn worker(&self, index: usize) -> Place {
         Place {
             group: self.workers,
-            track: index as u64,
+            track: FIRST + index as u64,
         }
     }
 
     fn processor(&self, index: u32) -> Place {
         Place {
             group: self.processors,
-            track: u64::from(index),
+            track: FIRST + u64::from(index),
         }
     }
 
@@ -320,14 +325,11 @@ impl Tracks {
         }
         self.track(index).open = Some(open);
         if work.what == What::Timers && work.location > 0 {
-            let place = Place {
-                group: self.workers,
-                track: 0,
-            };
+            let place = self.worker(0);
             self.text
-                .event("C", "timers late by (us)", place)
+                .event("C", "timers late (us)", place)
                 .at(time)
-                .duration("late", work.location - 1);
+                .duration("by", work.location - 1);
         }
     }
 
@@ -526,10 +528,7 @@ impl Tracks {
     pub(super) fn depths(&mut self, time: u64, depths: [usize; 2]) {
         for (index, name) in ["runnable tasks", "preempted polls"].iter().enumerate() {
             if self.depths[index].replace(depths[index]) != Some(depths[index]) {
-                let place = Place {
-                    group: self.workers,
-                    track: 0,
-                };
+                let place = self.worker(0);
                 self.text
                     .event("C", name, place)
                     .at(time)
@@ -581,9 +580,7 @@ impl Tracks {
         }
         let place = self.worker(0);
         self.text
-            .event("i", "the recording ends", place)
-            .at(now)
-            .with("s", "g")
+            .event("M", "recording", place)
             .number("lost", self.lost);
         self.text.end();
     }
