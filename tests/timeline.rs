@@ -492,7 +492,15 @@ fn any_name_can_be_read_back() {
     let file = Scratch::new("names");
     let runtime = recording(&file, 1, Duration::from_millis(10));
     let long = "x".repeat(200);
-    let names = ["quote \" and \\", "line\nand \u{1} tab\t", "grün 🦀", &long];
+    // Characters of two bytes, which no part of a name has a whole number of.
+    let wide = format!("x{}", "é".repeat(99));
+    let names = [
+        "quote \" and \\",
+        "line\nand \u{1} tab\t",
+        "grün 🦀",
+        &long,
+        &wide,
+    ];
     for name in names {
         block_on(&runtime, spawn(&runtime, name, async {})).unwrap();
     }
@@ -503,6 +511,7 @@ fn any_name_can_be_read_back() {
     }
     // Cut.
     assert_eq!(trace.named(&long[..72]).len(), 1);
+    assert_eq!(trace.named(&wide[..71]).len(), 1);
 }
 
 #[test]

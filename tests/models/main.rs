@@ -14,6 +14,7 @@ mod local;
 mod parked;
 mod parker;
 mod raw_lock;
+mod ring;
 mod runtime;
 mod sleep;
 mod slot;
@@ -122,6 +123,9 @@ mod executor {
         pub(crate) mod inbox;
     }
     pub(crate) mod sleep;
+    pub(crate) mod timeline {
+        pub(crate) mod ring;
+    }
 
     pub(crate) use crate::parker;
 

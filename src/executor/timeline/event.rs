@@ -291,3 +291,79 @@ impl Decoder {
         Some((time, event))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const WORK: Work = Work {
+        what: What::Poll,
+        task: 7,
+        location: 0x1234,
+    };
+    const HOP: Hop = Hop {
+        number: 4097,
+        left: 99,
+    };
+
+    /// The events of these records, with their times.
+    fn decoded(records: &[Record]) -> Vec<(u64, Event)> {
+        let mut decoder = Decoder::default();
+        records
+            .iter()
+            .filter_map(|record| decoder.next(*record))
+            .collect()
+    }
+
+    #[test]
+    fn every_record_says_what_it_was_made_of() {
+        let taken = Event::Taken {
+            processor: 3,
+            worker: 1500,
+        };
+        let made = [
+            (begin(1, WORK, Some(0)), Event::Begin(WORK, Some(0))),
+            (begin(2, WORK, None), Event::Begin(WORK, None)),
+            (end(3), Event::End),
+            (go(4, Why::Overflowed, 5), Event::Go(Why::Overflowed, 5)),
+            (got(5, 0), Event::Got(0)),
+            (left(6, Lost::Leaves), Event::Left(Lost::Leaves)),
+            (taken_record(), taken),
+            ([8, super::super::ring::GAP, 12, 0], Event::Gap(12)),
+        ];
+        for (index, (record, event)) in made.into_iter().enumerate() {
+            let time = index as u64 + 1;
+            assert_eq!(decoded(&[record]), [(time, event)]);
+        }
+    }
+
+    fn taken_record() -> Record {
+        taken(7, 3, 1500)
+    }
+
+    #[test]
+    fn records_that_belong_together_are_one_event() {
+        let come = come(1, WORK, Some(2), HOP);
+        assert_eq!(decoded(&come), [(1, Event::Come(WORK, Some(2), HOP))]);
+        let alone = alone(2, WORK, HOP, 4321);
+        assert_eq!(decoded(&alone), [(2, Event::Alone(WORK, HOP, 4321))]);
+    }
+
+    #[test]
+    fn a_name_comes_in_parts_that_have_the_time_of_what_is_called_so() {
+        let text = "a name of more than twenty-four bytes";
+        let mut records = vec![called(9)];
+        records.extend(name(text).into_iter().flatten());
+        let mut bytes = Vec::new();
+        for (time, event) in decoded(&records) {
+            assert_eq!(time, 9);
+            match event {
+                Event::Name(part) => bytes.extend(part),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(bytes, text.as_bytes());
+        assert!(name("").iter().all(Option::is_none));
+        assert!(name(&"x".repeat(500)).iter().all(Option::is_some));
+    }
+}

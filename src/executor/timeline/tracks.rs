@@ -41,9 +41,22 @@ struct Open {
     is_written: bool,
     work: Work,
     is_named: bool,
+    /// What is known of that name so far.
+    bytes: Vec<u8>,
     processor: Option<u32>,
     polls: Option<u32>,
     hop: Option<Hop>,
+}
+
+impl Open {
+    /// Another part of its task's name.
+    fn is_called(&mut self, part: &[u8]) {
+        self.is_named = true;
+        self.bytes.extend_from_slice(part);
+        // The last character may be cut.
+        let name = String::from_utf8_lossy(&self.bytes);
+        self.name = name.trim_end_matches('\u{fffd}').to_owned();
+    }
 }
 
 /// The time without a processor, or with one.
@@ -238,11 +251,8 @@ impl Tracks {
             (Source::Worker(index), event) => self.of_worker(index, time, event),
             (_, Event::Taken { processor, worker }) => {
                 let index = worker as usize;
-                let track = self.track(index);
-                if track.gap.is_none() {
-                    self.hand_over(index, time, Some(processor), "the monitor");
-                    self.lose(index, time, processor);
-                }
+                self.hand_over(index, time, Some(processor), "the monitor");
+                self.lose(index, time, processor);
             }
             (_, Event::Alone(work, hop, thread)) => self.alone(time, work, hop, thread),
             (_, Event::Gap(count)) => {
@@ -283,10 +293,7 @@ impl Tracks {
             }
             Event::Name(bytes) => {
                 if let Some(open) = &mut self.track(index).open {
-                    if !std::mem::replace(&mut open.is_named, true) {
-                        open.name.clear();
-                    }
-                    open.name.push_str(&String::from_utf8_lossy(&bytes));
+                    open.is_called(&bytes);
                 }
             }
             Event::End => self.close(index, time, None, None),
@@ -339,6 +346,7 @@ impl Tracks {
         let (name, polls) = parted.map_or((None, None), |parted| (parted.name, parted.polls));
         Open {
             is_named: name.is_some(),
+            bytes: Vec::new(),
             name: name.unwrap_or_else(|| name_of(&work)),
             since,
             is_written: false,
@@ -452,6 +460,15 @@ impl Tracks {
 
     fn hold(&mut self, index: usize, time: u64, processor: u32) {
         self.release(index, time);
+        // After a gap, or if the monitor was slow to say so: nobody else has it any more.
+        for other in 0..self.tracks.len() {
+            if self.tracks[other]
+                .holds
+                .is_some_and(|held| held.0 == processor)
+            {
+                self.release(other, time);
+            }
+        }
         self.track(index).holds = Some((processor, Span::new(time)));
     }
 
@@ -463,15 +480,10 @@ impl Tracks {
     }
 
     fn left(&mut self, index: usize, time: u64, why: Lost) {
-        let Some(processor) = self.release(index, time) else {
-            // The monitor has said so already.
-            if why == Lost::HandedOver {
-                self.hand_over(index, time, None, "its worker");
-            }
-            return;
-        };
+        // None: the monitor has said so already.
+        let processor = self.release(index, time);
         if why == Lost::HandedOver {
-            self.hand_over(index, time, Some(processor), "its worker");
+            self.hand_over(index, time, processor, "its worker");
         }
         if matches!(why, Lost::HandedOver | Lost::Taken) {
             self.goes_without(index, time);

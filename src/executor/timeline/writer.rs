@@ -120,7 +120,7 @@ impl Writer<'_> {
         let is_busy = !self.pending.is_empty();
         self.draw(match is_last {
             true => u64::MAX,
-            false => now - HOLD_BACK,
+            false => now.saturating_sub(HOLD_BACK),
         });
         self.tracks.depths(now, self.depths());
         if is_last {
@@ -133,11 +133,22 @@ impl Writer<'_> {
     }
 }
 
+/// Says that the thread is done, however it ends: somebody waits for that.
+struct Done<'a>(&'a Timeline);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.done.store(1, Ordering::SeqCst);
+        sys::futex_wake(&self.0.done, u32::MAX >> 1);
+    }
+}
+
 /// The thread's work.
 pub(super) fn run(shared: &Arc<Shared>, file: File) {
     let Some(timeline) = &shared.timeline else {
         return;
     };
+    let _done = Done(timeline);
     let name = match &shared.config.name {
         Some(name) => name.clone(),
         None => format!("runtime {}", shared.id),
@@ -169,8 +180,6 @@ pub(super) fn run(shared: &Arc<Shared>, file: File) {
         };
         sys::futex_wait(&timeline.word, 0, Some(sys::now() + interval));
     }
-    // The file is closed by then.
+    // Before it is said to be done: the file is closed by then.
     drop(writer);
-    timeline.done.store(1, Ordering::SeqCst);
-    sys::futex_wake(&timeline.done, u32::MAX >> 1);
 }
