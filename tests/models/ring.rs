@@ -29,47 +29,54 @@ impl Reader {
     fn take(&mut self, record: Record) {
         let [number, kind, a, b] = record;
         if kind == GAP {
-            assert_eq!(self.missing, 0, "a gap inside of a group");
-            assert_eq!(number, self.accounted, "the gap begins elsewhere");
+            assert_eq!(self.missing, 0, "ring: a gap inside of a group");
+            assert_eq!(number, self.accounted, "ring: the gap begins elsewhere");
             self.accounted += a;
             return;
         }
-        assert!(a == number && b == number, "a torn record: {record:?}");
+        assert!(
+            a == number && b == number,
+            "ring: a torn record: {record:?}"
+        );
         if self.missing == 0 {
-            assert_eq!(number, self.accounted, "not in order");
+            assert_eq!(number, self.accounted, "ring: not in order");
             self.accounted += 1;
             self.missing = group(number).len() - 1;
         } else {
-            assert_eq!(number + 1, self.accounted, "not in order");
+            assert_eq!(number + 1, self.accounted, "ring: not in order");
             self.missing -= 1;
         }
     }
 
     fn drain(&mut self, ring: &Ring) {
         ring.drain(|record| self.take(record));
-        assert_eq!(self.missing, 0, "a part of a group");
+        assert_eq!(self.missing, 0, "ring: a part of a group");
     }
 }
 
 fn model() {
     let ring = Arc::new(Ring::new(ROOM));
-    let writer = {
+    let reader = {
         let ring = Arc::clone(&ring);
         thread::spawn(move || {
-            for number in 0..GROUPS {
-                let _ = ring.push(&group(number));
-            }
+            let mut reader = Reader::default();
+            reader.drain(&ring);
+            reader.drain(&ring);
+            reader
         })
     };
-    let mut reader = Reader::default();
-    reader.drain(&ring);
-    reader.drain(&ring);
-    writer.join().unwrap();
+    for number in 0..GROUPS {
+        let _ = ring.push(&group(number));
+    }
+    let mut reader = reader.join().unwrap();
     reader.drain(&ring);
     if let Some(record) = ring.untold() {
         reader.take(record);
     }
-    assert_eq!(reader.accounted, GROUPS, "groups that nobody knows of");
+    assert_eq!(
+        reader.accounted, GROUPS,
+        "ring: groups that nobody knows of"
+    );
 }
 
 #[test]
@@ -78,20 +85,20 @@ fn every_group_is_seen_whole_or_told_of() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "ring: ")]
 fn the_tail_must_release_the_slots() {
     weakened(Weakness::Release, || check(3, model));
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "ring: ")]
 fn the_tail_must_be_acquired() {
     weakened(Weakness::Acquire, || check(3, model));
 }
 
 /// Somebody else who pushes, or a handler that interrupts a push: the step that the ring leaves to who may write.
 #[test]
-#[should_panic]
+#[should_panic(expected = "ring: ")]
 fn two_may_not_write_at_once() {
     check(2, || {
         let ring = Arc::new(Ring::new(8));
@@ -103,6 +110,6 @@ fn two_may_not_write_at_once() {
         other.join().unwrap();
         let mut seen = 0;
         ring.drain(|_| seen += 1);
-        assert_eq!(seen, 2, "one was overwritten");
+        assert_eq!(seen, 2, "ring: one was overwritten");
     });
 }
