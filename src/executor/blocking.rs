@@ -7,11 +7,10 @@ use super::context;
 use super::hooks;
 use super::runtime::Handle;
 use super::shared::Shared;
-use super::task::{self, Id, JoinHandle, Notified, Schedule, TaskRef};
+use super::task::{self, JoinHandle, Notified, Schedule, Seed, TaskRef};
 use crate::primitives::{Arc, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -159,16 +158,12 @@ impl Job {
 }
 
 /// Runs `f` on a thread of the pool.
-pub(crate) fn spawn<F, R>(
-    shared: &Arc<Shared>,
-    f: F,
-    location: &'static Location<'static>,
-) -> JoinHandle<R>
+pub(crate) fn spawn<F, R>(shared: &Arc<Shared>, f: F, seed: Seed) -> JoinHandle<R>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    let (task, run, handle) = task::spawn(Call(Some(f)), RunOnce, Id::next(), location);
+    let (task, run, handle) = task::spawn(Call(Some(f)), RunOnce, seed);
     let job = Job { task, run };
     let pool = &shared.blocking;
     let mut state = pool.lock();

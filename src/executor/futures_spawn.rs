@@ -2,6 +2,8 @@
 
 use super::local::{LocalRuntime, LocalSet};
 use super::runtime::{Handle, Runtime};
+use super::task::Seed;
+use super::trace::{Kind, Origin};
 use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::panic::Location;
 
@@ -28,7 +30,8 @@ use std::panic::Location;
 impl Spawn for Handle {
     #[track_caller]
     fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
-        let (_, rest) = self.try_spawn(future, Location::caller());
+        let origin = Origin::of::<FutureObj<'static, ()>>(Location::caller());
+        let (_, rest) = self.try_spawn(future, Seed::new(Kind::Task, &origin));
         match rest.is_none_or(|rest| rest.admit()) {
             true => Ok(()),
             false => Err(SpawnError::shutdown()),

@@ -19,6 +19,7 @@
 //! - `sleep`: why no wake-up is lost; `slice`, `press`: who may run for how long;
 //! - `overflow`: tasks whose stack has ended;
 //! - `timeline`: what all of them did, for a viewer;
+//! - `trace`: what `tracing` is told;
 //! - `monitor`, `supply`, `shutdown`: the backstop, the maker of threads, the end.
 
 mod about;
@@ -70,6 +71,7 @@ pub mod time;
 mod timeline;
 mod timer;
 mod told;
+mod trace;
 mod tuning;
 mod worker;
 

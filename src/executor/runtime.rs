@@ -9,7 +9,8 @@ use super::home;
 use super::metrics::RuntimeMetrics;
 use super::shared::{Scheduler, Shared};
 use super::shutdown::{self, Attendants};
-use super::task::{self, Id, JoinHandle, Notified, TaskRef};
+use super::task::{self, JoinHandle, Notified, Seed, TaskRef};
+use super::trace::{self, Kind, Origin};
 use crate::preempt::morestack::safepoint;
 use crate::primitives::{Arc, MutexGuard};
 use crate::sys;
@@ -424,7 +425,17 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (handle, rest) = self.try_spawn(future, Location::caller());
+        let origin = Origin::of::<F>(Location::caller());
+        self.spawn_from(future, Seed::new(Kind::Task, &origin))
+    }
+
+    /// The same, with what the task begins with.
+    pub(super) fn spawn_from<F>(&self, future: F, seed: Seed) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (handle, rest) = self.try_spawn(future, seed);
         drop(rest);
         handle
     }
@@ -435,14 +446,14 @@ impl Handle {
     pub(super) fn try_spawn<F>(
         &self,
         future: F,
-        location: &'static Location<'static>,
+        seed: Seed,
     ) -> (JoinHandle<F::Output>, Option<Box<Rest>>)
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let scheduler = Scheduler(Arc::clone(&self.shared));
-        let (owned, notified, handle) = task::spawn(future, scheduler, Id::next(), location);
+        let (owned, notified, handle) = task::spawn(future, scheduler, seed);
         if self.shared.config.hooks.watch_spawns() {
             return (handle, Some(Rest::hooked(&self.shared, owned, notified)));
         }
@@ -456,7 +467,18 @@ impl Handle {
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        blocking::spawn(&self.shared, f, Location::caller())
+        let origin = Origin::of::<F>(Location::caller());
+        self.spawn_blocking_from(f, Seed::blocking::<F>(&origin))
+    }
+
+    /// The same, with what its task begins with.
+    #[track_caller]
+    pub(super) fn spawn_blocking_from<F, R>(&self, f: F, seed: Seed) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        blocking::spawn(&self.shared, f, seed)
     }
 
     /// Runs a future to its end on the calling thread: see [`Runtime::block_on`].
@@ -478,6 +500,7 @@ impl Handle {
     #[track_caller]
     fn block_on_as<F: Future>(&self, future: F, may_block: bool) -> F::Output {
         let _current = self.enter();
+        let future = trace::root(future, Location::caller());
         if self.shared.config.home {
             return home::block_on(&self.shared, future, may_block);
         }

@@ -19,6 +19,7 @@ use super::supply::{BEYOND, Supply};
 use super::task::{Notified, OwnedTasks, Schedule, TaskRef};
 use super::timeline::Timeline;
 use super::timer::Timers;
+use super::trace;
 use super::worker::Worker;
 use crate::preempt::{Critical, safepoint};
 use crate::primitives::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) home: Home,
     /// A local runtime's own set.
     pub(crate) local: OnceLock<Arc<Local>>,
+    /// Whether anybody is told of suspended polls.
+    pub(crate) trace: trace::Member,
     /// The processor that is called to take tasks from others, plus one; 0 if none is. See `slice`.
     pub(crate) pressing: AtomicUsize,
     /// Processors that run a batch fiber.
@@ -100,6 +103,7 @@ impl Shared {
             blocking: BlockingPool::new(config.max_blocking_threads, config.thread_keep_alive),
             home: Home::new(),
             local: OnceLock::new(),
+            trace: trace::Member::new(),
             pressing: AtomicUsize::new(0),
             batch_running: AtomicUsize::new(0),
             id: Id::next(),

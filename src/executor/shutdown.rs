@@ -288,6 +288,9 @@ pub(crate) fn run(
     let grace = deadline.map(|deadline| deadline.max(sys::now()) + 10_000_000);
     let left = end_fibers(shared, grace);
     timeline::finish(shared, attendants.timeline.take(), deadline);
+    if left.is_empty() {
+        shared.trace.leave();
+    }
     left
 }
 

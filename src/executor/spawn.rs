@@ -2,7 +2,8 @@
 
 use super::context;
 use super::runtime::{Handle, NO_RUNTIME};
-use super::task::JoinHandle;
+use super::task::{JoinHandle, Seed};
+use super::trace::{Kind, Origin};
 use crate::preempt::morestack::safepoint;
 use std::future::Future;
 use std::panic::Location;
@@ -29,8 +30,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let location = Location::caller();
-    match context::with_current(|handle| handle.try_spawn(future, location)) {
+    // Before: it may run code of the user's.
+    let seed = Seed::new(Kind::Task, &Origin::of::<F>(Location::caller()));
+    match context::with_current(|handle| handle.try_spawn(future, seed)) {
         Some((handle, rest)) => {
             drop(rest);
             handle

@@ -3,14 +3,16 @@
 //! What a task has beside its future is in a wrapper around that future, so a plain task neither stores it nor looks for
 //! it. The wrapper's poll hangs its name on the fiber that runs it, for reports, and takes it down again.
 
-use super::local::{LocalSet, spawn_local};
+use super::local::{LocalSet, spawn_local_from};
 use super::runtime::Handle;
-use super::task::JoinHandle;
+use super::task::{JoinHandle, Seed};
 use super::timeline;
+use super::trace::{Kind, Origin};
 use crate::primitives::atomic::Ordering;
 use crate::stack;
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::null_mut;
 use std::task::{Context, Poll};
@@ -111,9 +113,11 @@ impl<'a> Builder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        Ok(match self.extras()? {
-            None => handle.spawn(future),
-            Some(extras) => handle.spawn(WithExtras { extras, future }),
+        let extras = self.extras()?;
+        let seed = self.seed::<F>(Kind::Task);
+        Ok(match extras {
+            None => handle.spawn_from(future, seed),
+            Some(extras) => handle.spawn_from(WithExtras { extras, future }, seed),
         })
     }
 
@@ -133,9 +137,11 @@ impl<'a> Builder<'a> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        Ok(match self.extras()? {
-            None => spawn_local(future),
-            Some(extras) => spawn_local(WithExtras { extras, future }),
+        let extras = self.extras()?;
+        let seed = self.seed::<F>(Kind::Local);
+        Ok(match extras {
+            None => spawn_local_from(future, seed),
+            Some(extras) => spawn_local_from(WithExtras { extras, future }, seed),
         })
     }
 
@@ -159,14 +165,27 @@ impl<'a> Builder<'a> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        Ok(match self.extras()? {
-            None => set.spawn_local(future),
-            Some(extras) => set.spawn_local(WithExtras { extras, future }),
+        let extras = self.extras()?;
+        let seed = self.seed::<F>(Kind::Local);
+        Ok(match extras {
+            None => set.spawn_local_from(future, seed),
+            Some(extras) => set.spawn_local_from(WithExtras { extras, future }, seed),
         })
     }
 
+    /// What its task begins with; the caller's caller is where it is spawned.
+    #[track_caller]
+    fn seed<F>(self, kind: Kind) -> Seed {
+        Seed::new(kind, &self.origin::<F>())
+    }
+
+    #[track_caller]
+    fn origin<F>(self) -> Origin<'a> {
+        Origin::of::<F>(Location::caller()).named(self.name)
+    }
+
     /// What its task has beside its future.
-    fn extras(self) -> io::Result<Option<Extras>> {
+    fn extras(&self) -> io::Result<Option<Extras>> {
         if let Some(bytes) = self.stack_size
             && bytes > MAX_STACK
         {
@@ -174,7 +193,7 @@ impl<'a> Builder<'a> {
                 "a stack of {bytes} bytes is too large: use at most 1 TiB"
             )));
         }
-        Ok(Extras::of(self))
+        Ok(Extras::of(*self))
     }
 
     /// Runs a closure on a thread of the blocking pool of the current runtime: see
@@ -222,8 +241,9 @@ impl<'a> Builder<'a> {
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        // Nobody would ever see the name: these threads are no fibers.
-        Ok(handle.spawn_blocking(f))
+        // Reports do not show the name, for these threads are no fibers; `tracing` does.
+        let seed = Seed::blocking::<F>(&self.origin::<F>());
+        Ok(handle.spawn_blocking_from(f, seed))
     }
 }
 

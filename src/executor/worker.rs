@@ -235,6 +235,9 @@ impl Worker {
             shared.home.put(fiber);
             return;
         }
+        if !matches!(goes, Goes::Spare) {
+            fiber.goes_away(matches!(goes, Goes::Batch(_)));
+        }
         // SAFETY: the worker owns the suspended fiber, on its system stack, and gives it up here. The parker lies on
         // that fiber's stack, or is kept by it.
         unsafe {
@@ -279,6 +282,7 @@ impl Worker {
             counters.add(&counters.migrations);
         }
         new.worker.store(self.argument(), Ordering::Relaxed);
+        new.comes_back();
         if let Some(processor) = self.processor() {
             new.processor
                 .store(processor.index as u32, Ordering::Relaxed);

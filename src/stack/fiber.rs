@@ -114,6 +114,9 @@ pub(crate) struct Fiber {
     pub(crate) parked: Parked,
     /// The worker that it was last preempted on.
     pub(crate) last_worker: AtomicPtr<()>,
+    /// Whether it is suspended, for those who are told of it.
+    #[cfg(feature = "tracing")]
+    pub(crate) seat: crate::primitives::Arc<super::seat::Seat>,
     /// The kernel thread that lends its identity: see `identity`.
     pub(super) lender: Lender,
     /// The four stacks.
@@ -194,6 +197,8 @@ impl Fiber {
             has_stopped: AtomicBool::new(false),
             parked: Parked::new(),
             last_worker: AtomicPtr::new(std::ptr::null_mut()),
+            #[cfg(feature = "tracing")]
+            seat: crate::primitives::Arc::new(super::seat::Seat::new()),
             lender: Lender {
                 takes_ids: AtomicBool::new(false),
                 word: AtomicU32::new(0),
@@ -438,6 +443,21 @@ impl Fiber {
         }
         let area = sp - RED_ZONE;
         (area.saturating_sub(low) >= (high - low) / 2).then_some(area)
+    }
+
+    /// It was suspended in the middle of a poll; its owner says so before others can find it. See `seat`.
+    #[inline]
+    pub(crate) fn goes_away(&self, is_preempted: bool) {
+        #[cfg(feature = "tracing")]
+        self.seat.leave(is_preempted);
+        let _ = is_preempted;
+    }
+
+    /// It goes on; its owner says so before it does. See `seat`.
+    #[inline]
+    pub(crate) fn comes_back(&self) {
+        #[cfg(feature = "tracing")]
+        self.seat.come_back();
     }
 
     /// Suspends this fiber and runs `f(argument)` on the stack `onto`, under the identity `pointer`. Returns

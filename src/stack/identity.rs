@@ -116,6 +116,7 @@ impl Fiber {
     ///
     /// The caller owns the suspended fiber, and does no longer.
     pub(crate) unsafe fn give_back(&self, mask: u64, idle: bool) {
+        self.comes_back();
         self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.lender.mask.store(mask, Ordering::Relaxed);
         self.lender.idle.store(idle, Ordering::Relaxed);

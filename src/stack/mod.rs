@@ -17,6 +17,7 @@
 // - `identity`: the lenders, which are ordinary threads that wait;
 // - `parked`: polls that wait, and who may go on with them;
 // - `queue`: lists of suspended fibers;
+// - `seat`: whether a fiber is suspended, told to a thread that may take its time;
 // - `guard`: the word that says how far a stack goes, and whether its fiber is wanted elsewhere;
 // - `segment`, `pool`: stacks that go on elsewhere.
 
@@ -27,6 +28,8 @@ mod map;
 mod parked;
 mod pool;
 mod queue;
+#[cfg(feature = "tracing")]
+pub(crate) mod seat;
 mod segment;
 
 pub(crate) use fiber::{Fiber, current};
@@ -36,6 +39,8 @@ pub(crate) use map::{GuardPage, RED_ZONE as ABI_RED_ZONE, signal_size};
 pub(crate) use parked::{ASLEEP, Notice, Taken, Trim, Waits};
 pub(crate) use pool::trim as trim_pool;
 pub(crate) use queue::FiberQueue;
+#[cfg(feature = "tracing")]
+pub(crate) use seat::{Hold, Seat};
 pub(crate) use segment::{SEGMENT, mapped, on_new_segment, own};
 
 /// What calling on a new segment takes of it.

@@ -25,7 +25,8 @@ pub(super) use shared::Local;
 use super::about::Id;
 use super::context;
 use super::runtime::Runtime;
-use super::task::JoinHandle;
+use super::task::{JoinHandle, Seed};
+use super::trace::{Kind, Origin};
 use crate::preempt::morestack::safepoint;
 use crate::primitives::Arc;
 use pollers::Pollers;
@@ -33,6 +34,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
@@ -104,14 +106,25 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    let origin = Origin::of::<F>(Location::caller());
+    spawn_local_from(future, Seed::new(Kind::Local, &origin))
+}
+
+/// The same, with what the task begins with.
+#[track_caller]
+pub(super) fn spawn_local_from<F>(future: F, seed: Seed) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
     safepoint();
     match context::with_current(|handle| handle.shared.local.get().map(Arc::clone)) {
-        Some(Some(set)) if set.is_owned_here() => return set.spawn(future),
+        Some(Some(set)) if set.is_owned_here() => return set.spawn(future, seed),
         Some(Some(_)) => panic!("{OTHER_THREAD}"),
         _ => (),
     }
     match current() {
-        Some(set) => set.spawn(future),
+        Some(set) => set.spawn(future, seed),
         None => panic!("{NO_SET}"),
     }
 }
@@ -239,8 +252,19 @@ impl LocalSet {
         F: Future + 'static,
         F::Output: 'static,
     {
+        let origin = Origin::of::<F>(Location::caller());
+        self.spawn_local_from(future, Seed::new(Kind::Local, &origin))
+    }
+
+    /// The same, with what the task begins with.
+    #[track_caller]
+    pub(super) fn spawn_local_from<F>(&self, future: F, seed: Seed) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
         safepoint();
-        self.shared.spawn(future)
+        self.shared.spawn(future, seed)
     }
 
     /// Runs a future to its end on the calling thread, with `runtime` current, and the set's tasks meanwhile.

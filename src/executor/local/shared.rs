@@ -10,11 +10,10 @@
 //! owner's identity. A fiber that is preempted and goes on elsewhere keeps its identity.
 
 use super::inbox::Inbox;
-use crate::executor::task::{self, Id, JoinHandle, Notified, OwnedTasks, Schedule, TaskRef};
+use crate::executor::task::{self, JoinHandle, Notified, OwnedTasks, Schedule, Seed, TaskRef};
 use crate::primitives::Arc;
 use crate::primitives::atomic::{AtomicU64, Ordering};
 use std::cell::Cell;
-use std::panic::Location;
 use std::task::Waker;
 
 /// A set polls at most so many tasks before it lets others go on.
@@ -68,7 +67,7 @@ impl Local {
     ///
     /// If the caller is not the owner.
     #[track_caller]
-    pub(super) fn spawn<F>(self: &Arc<Self>, future: F) -> JoinHandle<F::Output>
+    pub(super) fn spawn<F>(self: &Arc<Self>, future: F, seed: Seed) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
@@ -81,8 +80,7 @@ impl Local {
         // SAFETY: the caller is the owner, the only one to run and to shut down tasks: `poll` and `close` are called through
         // values that are not `Send`. Whoever else has a `Notified` only queues or drops it. The list's `TaskRef` is shut
         // down by `close`, which a set calls before it is dropped; a refused one, here.
-        let (listed, notified, handle) =
-            unsafe { task::spawn_unchecked(future, scheduler, Id::next(), Location::caller()) };
+        let (listed, notified, handle) = unsafe { task::spawn_unchecked(future, scheduler, seed) };
         match self.tasks.bind(listed) {
             Ok(()) => self.inbox.push(notified),
             Err(refused) => {

@@ -1,7 +1,9 @@
 //! The part of a task that does not depend on its types, and the counted reference to it.
 
+use super::Seed;
 use super::id::Id;
 use super::state::{Released, State, Wake};
+use crate::executor::trace::TaskSpan;
 use crate::primitives::atomic::AtomicUsize;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -26,6 +28,8 @@ pub(crate) struct Header {
     pub(super) join_slot: UnsafeCell<Option<Waker>>,
     pub(super) id: Id,
     pub(super) location: &'static Location<'static>,
+    /// What `tracing` is told of it: see `executor::trace`.
+    pub(super) span: TaskSpan,
 }
 
 /// A task's place in its owned list.
@@ -55,11 +59,8 @@ pub(super) struct Vtable {
 
 impl Header {
     /// The header of a task that was just spawned.
-    pub(super) fn new(
-        vtable: &'static Vtable,
-        id: Id,
-        location: &'static Location<'static>,
-    ) -> Header {
+    pub(super) fn new(vtable: &'static Vtable, seed: Seed) -> Header {
+        let Seed { id, location, span } = seed;
         Header {
             state: State::new(),
             queue_next: UnsafeCell::new(None),
@@ -69,6 +70,7 @@ impl Header {
             join_slot: UnsafeCell::new(None),
             id,
             location,
+            span,
         }
     }
 

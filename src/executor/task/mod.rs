@@ -35,6 +35,7 @@ mod join;
 mod list;
 mod raw;
 mod resumption;
+mod seed;
 mod snapshot;
 mod stage;
 mod state;
@@ -50,6 +51,7 @@ pub use id::{Id, id, try_id};
 pub use join::JoinHandle;
 pub(crate) use list::OwnedTasks;
 pub(crate) use resumption::Resumption;
+pub(crate) use seed::Seed;
 
 use header::Reference;
 use std::fmt;
@@ -78,8 +80,7 @@ pub(crate) trait Schedule: Clone + Send + Sync + 'static {
 pub(crate) fn spawn<F, S>(
     future: F,
     scheduler: S,
-    id: Id,
-    location: &'static Location<'static>,
+    seed: Seed,
 ) -> (TaskRef, Notified, JoinHandle<F::Output>)
 where
     F: Future + Send + 'static,
@@ -87,7 +88,7 @@ where
     S: Schedule,
 {
     // SAFETY: the future and its output are `Send`.
-    unsafe { spawn_unchecked(future, scheduler, id, location) }
+    unsafe { spawn_unchecked(future, scheduler, seed) }
 }
 
 /// As [`spawn`], for futures that stay on one thread.
@@ -103,8 +104,7 @@ where
 pub(crate) unsafe fn spawn_unchecked<F, S>(
     future: F,
     scheduler: S,
-    id: Id,
-    location: &'static Location<'static>,
+    seed: Seed,
 ) -> (TaskRef, Notified, JoinHandle<F::Output>)
 where
     F: Future + 'static,
@@ -113,7 +113,7 @@ where
 {
     // SAFETY: the caller sees to what runs and drops the task. The join handle of an output that is not `Send`
     // is not `Send` either.
-    let task = unsafe { raw::allocate(future, scheduler, id, location) };
+    let task = unsafe { raw::allocate(future, scheduler, seed) };
     // SAFETY: this is the first of the three references that a new task has.
     let listed = TaskRef(unsafe { Reference::from_raw(task) });
     // SAFETY: the second one; a new task is in the state `Notified`.

@@ -10,14 +10,14 @@
 //! A task ends in three steps: the future is dropped, the output is stored, the state becomes complete. Only
 //! then can a joiner go on, so it finds nothing of the future alive.
 
-use super::error::JoinError;
+use super::error::{JoinError, Payload};
 use super::header::{Header, Reference, Vtable};
-use super::id::{DropScope, Id, IdScope};
+use super::id::{DropScope, IdScope};
 use super::stage::{Stage, contain, discard};
 use super::state::{BeginPoll, BeginShutdown, Completed, EndPoll, JoinWoken, Released};
-use super::{Notified, Schedule, TaskRef, waker};
+use super::{Notified, Schedule, Seed, TaskRef, waker};
 use std::mem::{self, ManuallyDrop};
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
@@ -34,19 +34,14 @@ struct TaskCell<F: Future, S> {
 /// # Safety
 ///
 /// - If the future or its output is not `Send`, what [`spawn_unchecked`](super::spawn_unchecked) asks for.
-pub(super) unsafe fn allocate<F, S>(
-    future: F,
-    scheduler: S,
-    id: Id,
-    location: &'static Location<'static>,
-) -> NonNull<Header>
+pub(super) unsafe fn allocate<F, S>(future: F, scheduler: S, seed: Seed) -> NonNull<Header>
 where
     F: Future + 'static,
     F::Output: 'static,
     S: Schedule,
 {
     let cell = Box::new(TaskCell {
-        header: Header::new(&TaskCell::<F, S>::VTABLE, id, location),
+        header: Header::new(&TaskCell::<F, S>::VTABLE, seed),
         scheduler,
         stage: Stage::new(future),
     });
@@ -118,7 +113,9 @@ where
             let waker = unsafe { waker::borrowed(task) };
             // SAFETY: the runner has the stage (State, Invariant 1), the task was never polled to its end, and
             // the allocation never moves.
-            unsafe { cell.stage.poll(&mut Context::from_waker(&waker)) }
+            let poll = || unsafe { cell.stage.poll(&mut Context::from_waker(&waker)) };
+            // SAFETY: we are the runner.
+            unsafe { cell.in_span(Poll::is_ready, |error| Poll::Ready(Err(error)), poll) }
         };
         if let Poll::Ready(result) = polled {
             let result = result.map_err(|payload| JoinError::panicked(cell.header.id, payload));
@@ -143,6 +140,32 @@ where
         }
     }
 
+    /// Runs a poll, or the future's destructor, inside of the task's span. Where the subscriber panics, so has the task:
+    /// `failed` makes of that what `f` would return.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the runner.
+    #[inline]
+    unsafe fn in_span<R>(
+        &self,
+        is_over: impl FnOnce(&R) -> bool,
+        failed: impl FnOnce(Payload) -> R,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        if !cfg!(feature = "tracing") {
+            return f();
+        }
+        let run = || self.header.span.run(is_over, f);
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+            // SAFETY: the runner has the stage; whatever is there, the task is over.
+            if let Err(second) = unsafe { self.stage.clear() } {
+                discard(second);
+            }
+            failed(payload)
+        })
+    }
+
     /// Drops the future and completes the task without an output.
     ///
     /// # Safety
@@ -156,7 +179,9 @@ where
         {
             let _scope = IdScope::enter(task);
             // SAFETY: the runner has the stage (State, Invariant 1).
-            let error = match unsafe { cell.stage.clear() } {
+            let clear = || unsafe { cell.stage.clear() };
+            // SAFETY: we are the runner.
+            let error = match unsafe { cell.in_span(|_| true, Err, clear) } {
                 Ok(()) => JoinError::cancelled(id),
                 Err(payload) => JoinError::panicked(id, payload),
             };
@@ -178,6 +203,8 @@ where
         let cell = unsafe { Self::of(task) };
         // SAFETY: a second value for our own reference; it is not dropped.
         let this = ManuallyDrop::new(TaskRef(unsafe { Reference::from_raw(task) }));
+        // SAFETY: the runner is alone, or was lost.
+        unsafe { cell.header.span.close(references == 0) };
         cell.scheduler.terminated(&this);
         let completed = cell.header.state.complete();
         if completed == Completed::Detached {

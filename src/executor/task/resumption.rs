@@ -7,7 +7,7 @@
 
 use super::header::{Header, Vtable};
 use super::id::Id;
-use super::{Notified, Reference};
+use super::{Notified, Reference, Seed};
 use crate::fatal::fatal;
 use crate::stack::Fiber;
 use std::panic::Location;
@@ -46,7 +46,7 @@ impl Resumption {
     #[track_caller]
     pub(crate) fn new(fiber: &'static Fiber) -> Resumption {
         Resumption {
-            header: Header::new(&RESUMES, Id::NONE, Location::caller()),
+            header: Header::new(&RESUMES, Seed::plain(Id::NONE, Location::caller())),
             fiber,
         }
     }

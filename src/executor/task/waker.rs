@@ -46,6 +46,7 @@ unsafe fn reference(data: *const ()) -> Reference {
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the waker's own reference, which stays with it.
     let own = ManuallyDrop::new(unsafe { reference(data) });
+    own.header().span.waker_op("waker.clone");
     raw(Reference::clone(&own).into_raw())
 }
 
@@ -55,6 +56,7 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake(data: *const ()) {
     // SAFETY: the waker's own reference; the waker is used up.
     let own = unsafe { reference(data) };
+    own.header().span.waker_op("waker.wake");
     match own.state().wake_by_value() {
         WakeByValue::Nothing => {
             // Spent by the transition; `own` may not be looked at any more.
@@ -78,6 +80,7 @@ unsafe fn wake(data: *const ()) {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the waker's own reference, which stays with it.
     let own = ManuallyDrop::new(unsafe { reference(data) });
+    own.header().span.waker_op("waker.wake_by_ref");
     own.wake();
 }
 
@@ -86,5 +89,7 @@ unsafe fn wake_by_ref(data: *const ()) {
 /// - `data` is that of a waker made here, which is used up.
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: the waker's own reference; the waker is used up.
-    drop(unsafe { reference(data) });
+    let own = unsafe { reference(data) };
+    own.header().span.waker_op("waker.drop");
+    drop(own);
 }

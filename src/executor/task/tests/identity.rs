@@ -15,8 +15,11 @@ fn a_task_knows_its_id_in_polls_and_destructors() {
     let handle = s.spawn(async move {
         let me = id();
         // Tasks nest: this one is shut down inside the other.
-        let (listed, notified, nested) =
-            crate::executor::task::spawn(async { id() }, inner, Id::next(), Location::caller());
+        let (listed, notified, nested) = crate::executor::task::spawn(
+            async { id() },
+            inner,
+            Seed::plain(Id::next(), Location::caller()),
+        );
         drop(listed);
         notified.run();
         let mut nested = nested;
@@ -158,8 +161,7 @@ fn a_task_without_references_is_freed() {
             pending::<()>().await
         },
         s.clone(),
-        Id::next(),
-        Location::caller(),
+        Seed::plain(Id::next(), Location::caller()),
     );
     assert_eq!(listed.location().file(), file!());
     assert_eq!(listed.id(), handle.id());
@@ -169,8 +171,11 @@ fn a_task_without_references_is_freed() {
     notified.run();
     assert_eq!((dropped.get(), Arc::strong_count(&s.0)), (1, 1));
 
-    let (listed, notified, handle) =
-        crate::executor::task::spawn(pending::<()>(), s.clone(), Id::next(), Location::caller());
+    let (listed, notified, handle) = crate::executor::task::spawn(
+        pending::<()>(),
+        s.clone(),
+        Seed::plain(Id::next(), Location::caller()),
+    );
     drop((notified, listed, handle));
     assert_eq!(Arc::strong_count(&s.0), 1);
 }
@@ -194,8 +199,13 @@ fn a_task_survives_a_raw_queue() {
 fn a_list_releases_only_its_own_tasks() {
     let (mine, other) = (OwnedTasks::new(1), OwnedTasks::new(1));
     let s = Scheduler::new();
-    let make =
-        || crate::executor::task::spawn(ready(()), s.clone(), Id::next(), Location::caller());
+    let make = || {
+        crate::executor::task::spawn(
+            ready(()),
+            s.clone(),
+            Seed::plain(Id::next(), Location::caller()),
+        )
+    };
     let tasks: Vec<_> = (0..3).map(|_| make()).collect();
     let raw: Vec<_> = tasks.iter().map(|(task, ..)| task.0.clone()).collect();
     let mut rest = Vec::new();
@@ -223,8 +233,7 @@ fn a_list_that_goes_away_shuts_its_tasks_down() {
     let (task, _notified, mut handle) = crate::executor::task::spawn(
         pending::<()>(),
         Scheduler::new(),
-        Id::next(),
-        Location::caller(),
+        Seed::plain(Id::next(), Location::caller()),
     );
     list.bind(task).unwrap();
     drop(list);

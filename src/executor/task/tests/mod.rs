@@ -1,7 +1,8 @@
 //! What a task promises, under a scheduler that does nothing by itself: the test is the worker.
 
 use super::{
-    AbortHandle, Id, JoinError, JoinHandle, Notified, OwnedTasks, Schedule, TaskRef, id, try_id,
+    AbortHandle, Id, JoinError, JoinHandle, Notified, OwnedTasks, Schedule, Seed, TaskRef, id,
+    try_id,
 };
 use std::collections::{HashSet, VecDeque};
 use std::future::{pending, poll_fn, ready};
@@ -50,8 +51,11 @@ impl Scheduler {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let (listed, notified, handle) =
-            super::spawn(future, self.clone(), Id::next(), Location::caller());
+        let (listed, notified, handle) = super::spawn(
+            future,
+            self.clone(),
+            Seed::plain(Id::next(), Location::caller()),
+        );
         match self.0.tasks.bind(listed) {
             Ok(()) => self.schedule(notified),
             Err(listed) => listed.shutdown(),

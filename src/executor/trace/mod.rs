@@ -1,0 +1,128 @@
+//! With the feature `tracing`: a span per task, and events of its wakers, as tokio-console wants them.
+//!
+//! The names, fields, levels and targets are those by which `console-subscriber` knows Tokio's tasks: a span
+//! `runtime.spawn`, and events on the target `runtime::waker` whose `task.id` is the span's. Without the feature all of
+//! this is empty (`off`); with it, and without anybody interested, a spawn costs a load, and a wake a comparison.
+//!
+//! # Where code of the subscriber's runs
+//!
+//! Spans and events are user code: they run preemptibly, on fibers and plain threads, like polls (rule R1). What happens
+//! to a span in a critical section, where its poll is suspended and resumed, is told later by an ordinary thread, the
+//! *attendant*: see `stack::seat`, which has the words, and `attendant`.
+//!
+//! # Who enters and exits
+//!
+//! | what | who | how |
+//! |---|---|---|
+//! | a poll begins, ends | the poll itself, under its identity | `enter`, `exit` |
+//! | it is suspended (preempted, or parked in the middle) | the attendant, a moment later | `exit` |
+//! | it goes on | the attendant | `enter` |
+//!
+//! An absence that is over before the attendant has come is not told. The poll's own identity keeps its own stack of
+//! current spans, which is right after a preemption as it was before, for it belongs to that poll alone (rule R3). Scopes
+//! nest (a task polls a local set): the inner ones exit first and enter last.
+//!
+//! # Whose stack of spans has what
+//!
+//! Subscribers keep a stack of entered spans per thread, some count a reference for what is on it, and some (the console)
+//! count per span how often it is entered. Over all threads the two agree: a span is on as many stacks as it is
+//! entered times. An `exit` that does not find the span on its thread's stack only counts. So:
+//!
+//! ```text
+//!                                    poll's stack   attendant's stack   entered
+//!   the poll begins                       1                0               1
+//!   away for the first time: exit         1                0 (nothing)     0
+//!   back: enter                           1                1               1
+//!   away again: exit                      1                0               0
+//!   back: enter                           1                1               1
+//!   the poll ends: exit                   0                1               0
+//! ```
+//!
+//! From the first absence of a task on, one entry more is on the stacks than there should be, and between its polls that
+//! is on the attendant's. No sequence avoids that: an `enter` that undoes the first `exit` puts the span on the stack of
+//! whoever calls it. Were it left there, that stack would grow with every such task, and with subscribers that count
+//! references (tracing-subscriber before 0.3.20) the span would never be closed. So the end of the last poll of such a
+//! task has two exits, the attendant's, which ends the time in which the task was busy, and then the poll's own:
+//!
+//! ```text
+//!   the last poll ends: exit, attendant   1                0               0
+//!                       exit, the poll    0                0               (less)
+//! ```
+//!
+//! The count of a task that has ended is one too low then, in subscribers that have one; the span is closed next, and
+//! nobody looks at it again.
+//!
+//! Since the attendant owes the poll its `enter`, a poll that ends sooner than the attendant has told that it is back
+//! waits for it, preemptibly.
+//!
+//! # Panics of a subscriber
+//!
+//! In a poll they are the task's, as on Tokio: it ends with a `JoinError`. In a spawn they are the caller's. The
+//! attendant's, and those of a waker's event, are reported by the panic hook, and swallowed.
+
+#[cfg(feature = "tracing")]
+mod attendant;
+#[cfg(feature = "tracing")]
+mod scope;
+#[cfg(feature = "tracing")]
+mod span;
+
+#[cfg(not(feature = "tracing"))]
+mod off;
+
+#[cfg(feature = "tracing")]
+pub(crate) use {attendant::Member, span::TaskSpan, span::root};
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) use off::{Member, TaskSpan, root};
+
+use std::marker::PhantomData;
+use std::panic::Location;
+
+/// What kind of task a span is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// `spawn`.
+    Task,
+    /// `spawn_local`.
+    Local,
+}
+
+/// What is said of a task where it is spawned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) location: &'static Location<'static>,
+    #[cfg(feature = "tracing")]
+    name: Option<&'a str>,
+    /// Of the future, or the closure, as the user gave it.
+    #[cfg(feature = "tracing")]
+    size: usize,
+    _name: PhantomData<&'a str>,
+}
+
+impl<'a> Origin<'a> {
+    /// Of a task that runs an `F`.
+    #[inline]
+    pub(crate) fn of<F>(location: &'static Location<'static>) -> Origin<'a> {
+        Origin {
+            location,
+            #[cfg(feature = "tracing")]
+            name: None,
+            #[cfg(feature = "tracing")]
+            size: size_of::<F>(),
+            _name: PhantomData,
+        }
+    }
+
+    /// The same with a name.
+    #[inline]
+    pub(crate) fn named(self, name: Option<&'a str>) -> Origin<'a> {
+        #[cfg(feature = "tracing")]
+        return Origin { name, ..self };
+        #[cfg(not(feature = "tracing"))]
+        {
+            let _ = name;
+            self
+        }
+    }
+}

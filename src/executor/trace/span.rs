@@ -1,0 +1,264 @@
+//! A task's span: made when it is spawned, entered while it is polled, closed when it is over.
+
+use super::attendant::{self, Generation};
+use super::scope;
+use super::{Kind, Origin};
+use crate::executor::task::Id;
+use crate::fatal::fatal;
+use crate::primitives::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::stack::Seat;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::ptr::null_mut;
+use std::task::{Context, Poll};
+use tracing::field::Empty;
+use tracing::{Span, trace, trace_span};
+
+/// See the module's head.
+pub(crate) struct TaskSpan {
+    /// The span's number; 0: nobody is interested, and nothing below is used.
+    id: u64,
+    /// Shared, until `close`; that is the runner's.
+    span: UnsafeCell<Span>,
+    /// The attendant that has it on its stack; 0: none. Written by that, while it has the hold of the seat.
+    left_on: AtomicU32,
+    /// How often the task was preempted. The runner's.
+    preempted: AtomicU64,
+    /// The seat of the fiber that polls it, for the case that this is lost; null: none.
+    seat: AtomicPtr<Seat>,
+}
+
+// SAFETY: the span is shared (it is `Sync`) until `close`, whose caller promises to be the only one.
+unsafe impl Sync for TaskSpan {}
+
+impl TaskSpan {
+    pub(crate) const fn none() -> TaskSpan {
+        TaskSpan::with(0, Span::none())
+    }
+
+    const fn with(id: u64, span: Span) -> TaskSpan {
+        TaskSpan {
+            id,
+            span: UnsafeCell::new(span),
+            left_on: AtomicU32::new(0),
+            preempted: AtomicU64::new(0),
+            seat: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    #[inline]
+    fn of(span: Span) -> TaskSpan {
+        match span.id() {
+            None => TaskSpan::none(),
+            Some(id) => TaskSpan::with(id.into_u64(), span),
+        }
+    }
+
+    /// That of a task. It has no parent: a task outlives what has spawned it.
+    #[inline]
+    pub(crate) fn new(kind: Kind, id: Id, origin: &Origin<'_>) -> TaskSpan {
+        TaskSpan::of(match kind {
+            Kind::Task => root_span("task", id, origin),
+            Kind::Local => root_span("local", id, origin),
+        })
+    }
+
+    /// That of a closure of type `F` for the blocking pool.
+    #[inline]
+    pub(crate) fn blocking<F>(id: Id, origin: &Origin<'_>) -> TaskSpan {
+        TaskSpan::of(trace_span!(
+            target: "preemptive::task::blocking",
+            "runtime.spawn",
+            kind = %"blocking",
+            task.name = %origin.name.unwrap_or_default(),
+            task.id = id.get(),
+            "fn" = %std::any::type_name::<F>(),
+            // Recorded by runtimes that box what they are given.
+            original_size.bytes = Empty,
+            size.bytes = origin.size,
+            loc.file = origin.location.file(),
+            loc.line = origin.location.line(),
+            loc.col = origin.location.column(),
+            preempted = Empty,
+        ))
+    }
+
+    #[inline]
+    pub(super) fn span(&self) -> &Span {
+        // SAFETY: shared until `close`, after which nobody asks.
+        unsafe { &*self.span.get() }
+    }
+
+    /// Runs `f`, a poll or what else a task does, inside of the span. `is_over` says whether it was the last.
+    #[inline]
+    pub(crate) fn run<R>(&self, is_over: impl FnOnce(&R) -> bool, f: impl FnOnce() -> R) -> R {
+        if self.id == 0 {
+            return f();
+        }
+        scope::run(self, is_over, f)
+    }
+
+    /// The attendant has put the span on its stack, or has taken it off.
+    pub(super) fn set_left_on(&self, generation: Generation) {
+        self.left_on.store(generation, Ordering::Relaxed);
+    }
+
+    /// Is it on the stack of the attendant that there is?
+    pub(super) fn is_left(&self) -> bool {
+        let left_on = self.left_on.load(Ordering::Relaxed);
+        left_on != 0 && left_on == attendant::generation()
+    }
+
+    /// It is polled by a fiber with this seat from here on; null: by none.
+    pub(super) fn set_seat(&self, seat: *const Seat) {
+        self.seat.store(seat.cast_mut(), Ordering::Relaxed);
+    }
+
+    /// It was preempted so many times more.
+    pub(super) fn count(&self, preempted: u32) {
+        // The runner is alone.
+        let before = self.preempted.load(Ordering::Relaxed);
+        self.preempted
+            .store(before + u64::from(preempted), Ordering::Relaxed);
+    }
+
+    /// Records how often it was preempted, if it was. Once: formatting layers append.
+    pub(super) fn record_preempted(&self) {
+        match self.preempted.load(Ordering::Relaxed) {
+            0 => {}
+            count => {
+                self.span().record("preempted", count);
+            }
+        }
+    }
+
+    /// The task is over: nothing is told of it any more. Its number stays, for wakers that are still there.
+    ///
+    /// # Safety
+    ///
+    /// - The caller is the only one to use the span, here and later: the task's runner, or whoever frees it; or the
+    ///   runner was lost (`is_lost`), and will never go on.
+    #[inline]
+    pub(crate) unsafe fn close(&self, is_lost: bool) {
+        if self.id != 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.close_enabled(is_lost) }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`close`](Self::close).
+    #[cold]
+    unsafe fn close_enabled(&self, is_lost: bool) {
+        contain(|| {
+            if is_lost {
+                // SAFETY: null, or that of a fiber that is never freed, because it is lost.
+                if let Some(seat) = unsafe { self.seat.load(Ordering::Relaxed).as_ref() } {
+                    scope::abandon(seat, self);
+                }
+            } else if self.is_left() {
+                // It has not ended in a poll, but between two, or with its runtime.
+                self.run(|()| true, || {});
+            }
+            self.set_left_on(0);
+            // SAFETY: the caller's promise; nothing refers to it any more.
+            drop(std::mem::replace(
+                unsafe { &mut *self.span.get() },
+                Span::none(),
+            ));
+        });
+    }
+
+    /// A waker of the task's was used.
+    #[inline]
+    pub(crate) fn waker_op(&self, op: &'static str) {
+        if self.id != 0 {
+            tell_waker_op(self.id, op);
+        }
+    }
+}
+
+impl Drop for TaskSpan {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it.
+        unsafe { self.close(false) };
+    }
+}
+
+impl fmt::Debug for TaskSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskSpan").field(&self.id).finish()
+    }
+}
+
+#[inline]
+fn root_span(kind: &'static str, id: Id, origin: &Origin<'_>) -> Span {
+    trace_span!(
+        target: "preemptive::task",
+        parent: None,
+        "runtime.spawn",
+        kind = %kind,
+        task.name = %origin.name.unwrap_or_default(),
+        task.id = id.get(),
+        // Recorded by runtimes that box what they are given.
+        original_size.bytes = Empty,
+        size.bytes = origin.size,
+        loc.file = origin.location.file(),
+        loc.line = origin.location.line(),
+        loc.col = origin.location.column(),
+        preempted = Empty,
+    )
+}
+
+#[inline(never)]
+fn tell_waker_op(id: u64, op: &'static str) {
+    // The event is user code. Wakers are too, so no caller may be in a critical section; this finds one that is.
+    if cfg!(debug_assertions) && !crate::testing::may_allocate() {
+        fatal!("rule R1: {op} of a traced task in a critical section");
+    }
+    contain(|| trace!(target: "runtime::waker", op = op, task.id = id));
+}
+
+/// Runs code of the subscriber's whose panic is nobody's. The panic hook has reported it.
+pub(super) fn contain(code: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
+        // Its destructor may panic as well.
+        std::mem::forget(payload);
+    }
+}
+
+/// The future given to `block_on`, with a span.
+#[derive(Debug)]
+struct Root<F> {
+    // First: what it drops is dropped before the span is closed.
+    future: F,
+    span: TaskSpan,
+}
+
+impl<F: Future> Future for Root<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future stays where it is, and nothing else of `self` is pinned.
+        let (future, span) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.future), &this.span)
+        };
+        span.run(Poll::is_ready, || future.poll(context))
+    }
+}
+
+/// The future given to `block_on`, with a span if anybody is interested.
+#[inline]
+pub(crate) fn root<F: Future>(
+    future: F,
+    location: &'static Location<'static>,
+) -> impl Future<Output = F::Output> {
+    let origin = Origin::of::<F>(location);
+    let span = TaskSpan::of(root_span("block_on", Id::next(), &origin));
+    Root { future, span }
+}
