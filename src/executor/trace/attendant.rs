@@ -2,31 +2,24 @@
 //! the words by which it learns of them.
 //!
 //! There is one in the process, not one per runtime: what it has entered is on its own stack of spans, and only there can
-//! it be taken off (see `trace`), whichever runtime polls the task by then. It starts when the first poll of a task with a
-//! span begins on a fiber, and ends with the last runtime that had one.
+//! it be taken off again (see `trace`), whichever runtime polls the task by then. It starts when the first poll of a task
+//! with a span begins on a fiber, and ends with the last runtime that had one.
 //!
 //! It may wait for a lock of the subscriber's that a suspended poll holds. The scheduler never waits for it; polls of
 //! traced tasks do, at their ends, as they would for the same lock.
 
 use super::scope;
-use super::span::TaskSpan;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::primitives::{Mutex, MutexGuard};
 use crate::stack::seat;
 use crate::sys;
 use std::thread::JoinHandle;
 
-/// Which attendant it is, or was: they are numbered from 1 on.
-pub(super) type Generation = u32;
-
-/// The one that there is, or was last.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// It has ended: moves with each. A futex word.
 static ENDED: AtomicU32 = AtomicU32::new(0);
 static STATE: Mutex<State> = Mutex::new(State {
     members: 0,
     thread: None,
-    requests: Vec::new(),
 });
 /// How long the end of a runtime waits for the attendant's: a subscriber may be holding it up.
 const PATIENCE: u64 = 1_000_000_000;
@@ -36,19 +29,12 @@ struct State {
     members: usize,
     /// Its thread, if there is one.
     thread: Option<JoinHandle<()>>,
-    /// What it is asked to do.
-    requests: Vec<Request>,
 }
 
 fn state() -> MutexGuard<'static, State> {
     STATE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// See [`Generation`].
-pub(super) fn generation() -> Generation {
-    GENERATION.load(Ordering::Relaxed)
 }
 
 /// Whether a runtime needs the attendant.
@@ -83,10 +69,9 @@ impl Member {
             return true;
         }
         if state.thread.is_none() {
-            let generation = generation() + 1;
             let thread = std::thread::Builder::new()
-                .name("preemptive-trace".to_owned())
-                .spawn(move || attend(generation));
+                .name("preemptive-span".to_owned())
+                .spawn(attend);
             match thread {
                 Ok(thread) => state.thread = Some(thread),
                 Err(error) => {
@@ -99,7 +84,6 @@ impl Member {
                     return false;
                 }
             }
-            GENERATION.store(generation, Ordering::Relaxed);
         }
         state.members += 1;
         self.has_joined.store(true, Ordering::Release);
@@ -134,61 +118,23 @@ impl Drop for Member {
     }
 }
 
-/// A span that the attendant is to exit, and where it says that it has.
-struct Request {
-    span: *const TaskSpan,
-    done: *const AtomicU32,
-}
-
-// SAFETY: both are shared, and last until `done` is set: see `exit_there`.
-unsafe impl Send for Request {}
-
-/// Takes a span off the attendant's stack, and waits for that. Preemptible.
-pub(super) fn exit_there(span: &TaskSpan) {
-    let done = AtomicU32::new(0);
-    {
-        let mut state = state();
-        if state.thread.is_none() {
-            return;
-        }
-        state.requests.push(Request { span, done: &done });
-    }
-    seat::rouse();
-    scope::wait_while(|deadline| {
-        if done.load(Ordering::Acquire) != 0 {
-            return false;
-        }
-        sys::futex_wait(&done, 0, Some(deadline));
-        true
-    });
-}
-
 /// The attendant's thread.
-fn attend(generation: Generation) {
+fn attend() {
     loop {
         seat::looks();
-        let mut is_busy = seat::take_all(|seat| {
+        let was_busy = seat::take_all(|seat| {
             let innermost = seat.begin().cast_const().cast();
-            while scope::tell(innermost, seat.is_away(), generation) {}
+            while scope::tell(innermost, seat.is_away()) {}
             seat.end();
         });
-        let requests = std::mem::take(&mut state().requests);
-        for request in requests {
-            is_busy = true;
-            // SAFETY: whoever asks waits until `done` is set, and touches neither meanwhile but to read.
-            scope::exit_here(unsafe { &*request.span });
-            // SAFETY: as above; the last use.
-            unsafe { &*request.done }.store(1, Ordering::Release);
-            sys::futex_wake_at(request.done, 1);
-        }
-        if is_busy {
+        if was_busy {
             continue;
         }
         let thread = {
             let mut state = state();
-            match state.members == 0 && state.requests.is_empty() {
-                true => state.thread.take(),
-                false => None,
+            match state.members {
+                0 => state.thread.take(),
+                _ => None,
             }
         };
         if thread.is_some() {

@@ -24,33 +24,26 @@
 //!
 //! # Whose stack of spans has what
 //!
-//! Subscribers keep a stack of entered spans per thread, some count a reference for what is on it, and some (the console)
-//! count per span how often it is entered. Over all threads the two agree: a span is on as many stacks as it is
-//! entered times. An `exit` that does not find the span on its thread's stack only counts. So:
+//! Subscribers keep a stack of entered spans per thread, and some (the console, formatting layers) count per span how
+//! often it is entered, and do not take it well if that falls below zero. An `exit` that does not find the span on its
+//! thread's stack only counts. So:
 //!
 //! ```text
 //!                                    poll's stack   attendant's stack   entered
-//!   the poll begins                       1                0               1
+//!   a poll begins                         1                0               1
 //!   away for the first time: exit         1                0 (nothing)     0
 //!   back: enter                           1                1               1
 //!   away again: exit                      1                0               0
 //!   back: enter                           1                1               1
 //!   the poll ends: exit                   0                1               0
+//!   the next poll begins                  1                1               1
 //! ```
 //!
-//! From the first absence of a task on, one entry more is on the stacks than there should be, and between its polls that
-//! is on the attendant's. No sequence avoids that: an `enter` that undoes the first `exit` puts the span on the stack of
-//! whoever calls it. Were it left there, that stack would grow with every such task, and with subscribers that count
-//! references (tracing-subscriber before 0.3.20) the span would never be closed. So the end of the last poll of such a
-//! task has two exits, the attendant's, which ends the time in which the task was busy, and then the poll's own:
-//!
-//! ```text
-//!   the last poll ends: exit, attendant   1                0               0
-//!                       exit, the poll    0                0               (less)
-//! ```
-//!
-//! The count of a task that has ended is one too low then, in subscribers that have one; the span is closed next, and
-//! nobody looks at it again.
+//! From the first absence of a task on, there is one entry more on the stacks than it is entered times, and no sequence
+//! avoids that: who undoes the first `exit` puts the span on a stack, and whoever takes it off there counts. Between the
+//! task's polls, and when it is over, the entry is on the attendant's stack, where nobody asks for the current span. It
+//! is the number of a closed span then, 16 bytes per task that was ever suspended in a poll. (Before tracing-subscriber
+//! 0.3.20 entries counted as references, and such spans were never closed.)
 //!
 //! Since the attendant owes the poll its `enter`, a poll that ends sooner than the attendant has told that it is back
 //! waits for it, preemptibly.

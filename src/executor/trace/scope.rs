@@ -3,7 +3,6 @@
 //! A [`Scope`] lies on the stack of the code that it is for. On a fiber it is in the list of the fiber's [`Seat`] from the
 //! first moment to the last, and both ends of that wait until the attendant is not in the middle of telling.
 
-use super::attendant;
 use super::span::{TaskSpan, contain};
 use crate::executor::shared::Shared;
 use crate::executor::{actions, probe};
@@ -98,9 +97,6 @@ impl Drop for Inside<'_> {
         let leave = || {
             if self.is_over {
                 span.record_preempted();
-                if span.is_left() {
-                    attendant::exit_there(span);
-                }
             }
             exit(span);
         };
@@ -166,7 +162,7 @@ const SOON: u64 = 50_000;
 const OFTEN: u64 = 1_000_000;
 
 /// Waits, in preemptible code, while `sleep` sleeps, until the deadline that it is given, and returns true.
-pub(super) fn wait_while(mut sleep: impl FnMut(u64) -> bool) {
+fn wait_while(mut sleep: impl FnMut(u64) -> bool) {
     if !sleep(sys::now() + SOON) {
         return;
     }
@@ -185,43 +181,28 @@ pub(super) fn abandon(seat: &Seat, span: &TaskSpan) {
         is_told = unsafe { innermost.as_ref() }.is_none_or(Scope::is_away);
         Some(null())
     });
-    if !is_told && span.is_left() {
-        attendant::exit_there(span);
-    } else if !is_told {
+    if !is_told {
         exit(span);
     }
 }
 
 /// Tells of the scopes from `innermost` on whether their fiber is away. True: something was new. By the attendant, which
 /// has the hold.
-pub(super) fn tell(
-    innermost: *const Scope,
-    is_away: bool,
-    generation: attendant::Generation,
-) -> bool {
+pub(super) fn tell(innermost: *const Scope, is_away: bool) -> bool {
     // SAFETY: null, or a scope in the list, which does not end while the attendant has the hold.
     let Some(scope) = (unsafe { innermost.as_ref() }) else {
         return false;
     };
     // Enter from the outermost to the innermost, exit the other way round.
-    let mut is_new = !is_away && tell(scope.outer(), is_away, generation);
-    if scope.is_away() != is_away {
-        is_new = true;
+    let before = !is_away && tell(scope.outer(), is_away);
+    let is_new = scope.is_away() != is_away;
+    if is_new {
         scope.set_away(is_away);
         contain(|| match is_away {
             true => exit(scope.span()),
             false => enter(scope.span()),
         });
-        scope
-            .span()
-            .set_left_on(if is_away { 0 } else { generation });
     }
-    let outer = is_away && tell(scope.outer(), is_away, generation);
-    is_new || outer
-}
-
-/// The attendant takes a span off its own stack.
-pub(super) fn exit_here(span: &TaskSpan) {
-    contain(|| exit(span));
-    span.set_left_on(0);
+    let after = is_away && tell(scope.outer(), is_away);
+    before || is_new || after
 }

@@ -1,11 +1,10 @@
 //! A task's span: made when it is spawned, entered while it is polled, closed when it is over.
 
-use super::attendant::{self, Generation};
 use super::scope;
 use super::{Kind, Origin};
 use crate::executor::task::Id;
 use crate::fatal::fatal;
-use crate::primitives::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::primitives::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::stack::Seat;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -23,8 +22,6 @@ pub(crate) struct TaskSpan {
     id: u64,
     /// Shared, until `close`; that is the runner's.
     span: UnsafeCell<Span>,
-    /// The attendant that has it on its stack; 0: none. Written by that, while it has the hold of the seat.
-    left_on: AtomicU32,
     /// How often the task was preempted. The runner's.
     preempted: AtomicU64,
     /// The seat of the fiber that polls it, for the case that this is lost; null: none.
@@ -43,7 +40,6 @@ impl TaskSpan {
         TaskSpan {
             id,
             span: UnsafeCell::new(span),
-            left_on: AtomicU32::new(0),
             preempted: AtomicU64::new(0),
             seat: AtomicPtr::new(null_mut()),
         }
@@ -101,17 +97,6 @@ impl TaskSpan {
         scope::run(self, is_over, f)
     }
 
-    /// The attendant has put the span on its stack, or has taken it off.
-    pub(super) fn set_left_on(&self, generation: Generation) {
-        self.left_on.store(generation, Ordering::Relaxed);
-    }
-
-    /// Is it on the stack of the attendant that there is?
-    pub(super) fn is_left(&self) -> bool {
-        let left_on = self.left_on.load(Ordering::Relaxed);
-        left_on != 0 && left_on == attendant::generation()
-    }
-
     /// It is polled by a fiber with this seat from here on; null: by none.
     pub(super) fn set_seat(&self, seat: *const Seat) {
         self.seat.store(seat.cast_mut(), Ordering::Relaxed);
@@ -160,11 +145,7 @@ impl TaskSpan {
                 if let Some(seat) = unsafe { self.seat.load(Ordering::Relaxed).as_ref() } {
                     scope::abandon(seat, self);
                 }
-            } else if self.is_left() {
-                // It has not ended in a poll, but between two, or with its runtime.
-                self.run(|()| true, || {});
             }
-            self.set_left_on(0);
             // SAFETY: the caller's promise; nothing refers to it any more.
             drop(std::mem::replace(
                 unsafe { &mut *self.span.get() },
