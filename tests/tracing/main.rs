@@ -441,7 +441,8 @@ fn the_attendant_comes_and_goes() {
             for runtime in [&one, &other] {
                 block_on(runtime, runtime.spawn(async {})).unwrap();
             }
-            assert_eq!(attendants(), 1);
+            // A thread names itself, once it runs.
+            wait_until("there is an attendant", || attendants() == 1);
             drop(one);
             assert_eq!(attendants(), 1);
             let task = other.spawn(async { compute(Duration::from_millis(2)) });

@@ -23,6 +23,8 @@ static STATE: Mutex<State> = Mutex::new(State {
 });
 /// How long the end of a runtime waits for the attendant's: a subscriber may be holding it up.
 const PATIENCE: u64 = 1_000_000_000;
+/// How often it looks whether the attendant is needed again.
+const LOOK: u64 = 5_000_000;
 
 struct State {
     /// Runtimes that need it.
@@ -96,18 +98,15 @@ impl Member {
             return;
         }
         let ended = ENDED.load(Ordering::SeqCst);
-        let is_last = {
-            let mut state = state();
-            state.members -= 1;
-            state.members == 0
-        };
-        if !is_last {
-            return;
-        }
+        state().members -= 1;
         seat::rouse();
         let deadline = sys::now() + PATIENCE;
-        while ENDED.load(Ordering::SeqCst) == ended && sys::now() < deadline {
-            sys::futex_wait(&ENDED, ended, Some(deadline));
+        // Another may join meanwhile, and does not say so.
+        while ENDED.load(Ordering::SeqCst) == ended
+            && state().members == 0
+            && sys::now() < deadline
+        {
+            sys::futex_wait(&ENDED, ended, Some(sys::now() + LOOK));
         }
     }
 }
