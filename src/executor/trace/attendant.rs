@@ -102,9 +102,7 @@ impl Member {
         seat::rouse();
         let deadline = sys::now() + PATIENCE;
         // Another may join meanwhile, and does not say so.
-        while ENDED.load(Ordering::SeqCst) == ended
-            && state().members == 0
-            && sys::now() < deadline
+        while ENDED.load(Ordering::SeqCst) == ended && state().members == 0 && sys::now() < deadline
         {
             sys::futex_wait(&ENDED, ended, Some(sys::now() + LOOK));
         }

@@ -199,8 +199,14 @@ pub(super) fn tell(innermost: *const Scope, is_away: bool) -> bool {
     if is_new {
         scope.set_away(is_away);
         contain(|| match is_away {
-            true => exit(scope.span()),
-            false => enter(scope.span()),
+            true => {
+                scope.span().held_waker("waker.clone");
+                exit(scope.span());
+            }
+            false => {
+                enter(scope.span());
+                scope.span().held_waker("waker.drop");
+            }
         });
     }
     let after = is_away && tell(scope.outer(), is_away);

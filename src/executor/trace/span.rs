@@ -154,6 +154,14 @@ impl TaskSpan {
         });
     }
 
+    /// While a poll is away, who is to go on with it counts as somebody who has a waker, from whichever thread it is told:
+    /// the console would warn of a task that waits and that nobody can wake.
+    pub(super) fn held_waker(&self, op: &'static str) {
+        self.span().with_subscriber(|(_, dispatch)| {
+            tracing::dispatcher::with_default(dispatch, || waker_event(self.id, op));
+        });
+    }
+
     /// A waker of the task's was used.
     #[inline]
     pub(crate) fn waker_op(&self, op: &'static str) {
@@ -201,7 +209,11 @@ fn tell_waker_op(id: u64, op: &'static str) {
     if cfg!(debug_assertions) && !crate::testing::may_allocate() {
         fatal!("rule R1: {op} of a traced task in a critical section");
     }
-    contain(|| trace!(target: "runtime::waker", op = op, task.id = id));
+    contain(|| waker_event(id, op));
+}
+
+fn waker_event(id: u64, op: &'static str) {
+    trace!(target: "runtime::waker", op = op, task.id = id);
 }
 
 /// Runs code of the subscriber's whose panic is nobody's. The panic hook has reported it.
