@@ -58,7 +58,7 @@ pub(super) fn run<R>(
     is_over: impl FnOnce(&R) -> bool,
     f: impl FnOnce() -> R,
 ) -> R {
-    enter(span);
+    span.enter();
     let scope = Scope::new(span);
     let mut inside = Inside {
         fiber: list(&scope),
@@ -69,16 +69,6 @@ pub(super) fn run<R>(
     inside.is_over = is_over(&result);
     drop(inside);
     result
-}
-
-fn enter(span: &TaskSpan) {
-    span.span()
-        .with_subscriber(|(id, dispatch)| dispatch.enter(id));
-}
-
-fn exit(span: &TaskSpan) {
-    span.span()
-        .with_subscriber(|(id, dispatch)| dispatch.exit(id));
 }
 
 /// However `f` ends.
@@ -98,7 +88,7 @@ impl Drop for Inside<'_> {
             if self.is_over {
                 span.record_preempted();
             }
-            exit(span);
+            span.exit();
         };
         // A panic that unwinds already is the one that counts.
         match std::thread::panicking() {
@@ -182,7 +172,7 @@ pub(super) fn abandon(seat: &Seat, span: &TaskSpan) {
         Some(null())
     });
     if !is_told {
-        exit(span);
+        span.exit();
     }
 }
 
@@ -201,10 +191,10 @@ pub(super) fn tell(innermost: *const Scope, is_away: bool) -> bool {
         contain(|| match is_away {
             true => {
                 scope.span().held_waker("waker.clone");
-                exit(scope.span());
+                scope.span().exit();
             }
             false => {
-                enter(scope.span());
+                scope.span().enter();
                 scope.span().held_waker("waker.drop");
             }
         });

@@ -14,14 +14,19 @@ use std::pin::Pin;
 use std::ptr::null_mut;
 use std::task::{Context, Poll};
 use tracing::field::Empty;
-use tracing::{Span, trace, trace_span};
+use tracing::{Dispatch, Span, trace, trace_span};
 
 /// See the module's head.
 pub(crate) struct TaskSpan {
-    /// The span's number; 0: nobody is interested, and nothing below is used.
+    /// The span's number; 0: nobody is interested.
     id: u64,
-    /// Shared, until `close`; that is the runner's.
-    span: UnsafeCell<Span>,
+    /// Shared, until `close`, which empties it; that is the runner's. Apart, so that tasks without a span stay small.
+    open: UnsafeCell<Option<Box<Open>>>,
+}
+
+/// A span that is not closed.
+struct Open {
+    span: Span,
     /// How often the task was preempted. The runner's.
     preempted: AtomicU64,
     /// The seat of the fiber that polls it, for the case that this is lost; null: none.
@@ -32,16 +37,11 @@ pub(crate) struct TaskSpan {
 unsafe impl Sync for TaskSpan {}
 
 impl TaskSpan {
+    #[inline]
     pub(crate) const fn none() -> TaskSpan {
-        TaskSpan::with(0, Span::none())
-    }
-
-    const fn with(id: u64, span: Span) -> TaskSpan {
         TaskSpan {
-            id,
-            span: UnsafeCell::new(span),
-            preempted: AtomicU64::new(0),
-            seat: AtomicPtr::new(null_mut()),
+            id: 0,
+            open: UnsafeCell::new(None),
         }
     }
 
@@ -49,7 +49,19 @@ impl TaskSpan {
     fn of(span: Span) -> TaskSpan {
         match span.id() {
             None => TaskSpan::none(),
-            Some(id) => TaskSpan::with(id.into_u64(), span),
+            Some(id) => TaskSpan::opened(id.into_u64(), span),
+        }
+    }
+
+    #[cold]
+    fn opened(id: u64, span: Span) -> TaskSpan {
+        TaskSpan {
+            id,
+            open: UnsafeCell::new(Some(Box::new(Open {
+                span,
+                preempted: AtomicU64::new(0),
+                seat: AtomicPtr::new(null_mut()),
+            }))),
         }
     }
 
@@ -82,10 +94,24 @@ impl TaskSpan {
         ))
     }
 
-    #[inline]
-    pub(super) fn span(&self) -> &Span {
+    /// What there is, until it is closed.
+    fn open(&self) -> Option<&Open> {
         // SAFETY: shared until `close`, after which nobody asks.
-        unsafe { &*self.span.get() }
+        unsafe { &*self.open.get() }.as_deref()
+    }
+
+    pub(super) fn enter(&self) {
+        self.with_subscriber(|id, dispatch| dispatch.enter(id));
+    }
+
+    pub(super) fn exit(&self) {
+        self.with_subscriber(|id, dispatch| dispatch.exit(id));
+    }
+
+    fn with_subscriber(&self, f: impl FnOnce(&tracing::Id, &Dispatch)) {
+        if let Some(open) = self.open() {
+            open.span.with_subscriber(|(id, dispatch)| f(id, dispatch));
+        }
     }
 
     /// Runs `f`, a poll or what else a task does, inside of the span. `is_over` says whether it was the last.
@@ -99,23 +125,27 @@ impl TaskSpan {
 
     /// It is polled by a fiber with this seat from here on; null: by none.
     pub(super) fn set_seat(&self, seat: *const Seat) {
-        self.seat.store(seat.cast_mut(), Ordering::Relaxed);
+        if let Some(open) = self.open() {
+            open.seat.store(seat.cast_mut(), Ordering::Relaxed);
+        }
     }
 
     /// It was preempted so many times more.
     pub(super) fn count(&self, preempted: u32) {
-        // The runner is alone.
-        let before = self.preempted.load(Ordering::Relaxed);
-        self.preempted
-            .store(before + u64::from(preempted), Ordering::Relaxed);
+        if let Some(open) = self.open() {
+            // Only the runner writes it.
+            let before = open.preempted.load(Ordering::Relaxed);
+            let count = before + u64::from(preempted);
+            open.preempted.store(count, Ordering::Relaxed);
+        }
     }
 
     /// Records how often it was preempted, if it was. Once: formatting layers append.
     pub(super) fn record_preempted(&self) {
-        match self.preempted.load(Ordering::Relaxed) {
-            0 => {}
-            count => {
-                self.span().record("preempted", count);
+        if let Some(open) = self.open() {
+            match open.preempted.load(Ordering::Relaxed) {
+                0 => {}
+                count => drop(open.span.record("preempted", count)),
             }
         }
     }
@@ -140,24 +170,21 @@ impl TaskSpan {
     #[cold]
     unsafe fn close_enabled(&self, is_lost: bool) {
         contain(|| {
-            if is_lost {
+            if is_lost && let Some(open) = self.open() {
                 // SAFETY: null, or that of a fiber that is never freed, because it is lost.
-                if let Some(seat) = unsafe { self.seat.load(Ordering::Relaxed).as_ref() } {
+                if let Some(seat) = unsafe { open.seat.load(Ordering::Relaxed).as_ref() } {
                     scope::abandon(seat, self);
                 }
             }
             // SAFETY: the caller's promise; nothing refers to it any more.
-            drop(std::mem::replace(
-                unsafe { &mut *self.span.get() },
-                Span::none(),
-            ));
+            drop(unsafe { &mut *self.open.get() }.take());
         });
     }
 
     /// While a poll is away, who is to go on with it counts as somebody who has a waker, from whichever thread it is told:
     /// the console would warn of a task that waits and that nobody can wake.
     pub(super) fn held_waker(&self, op: &'static str) {
-        self.span().with_subscriber(|(_, dispatch)| {
+        self.with_subscriber(|_, dispatch| {
             tracing::dispatcher::with_default(dispatch, || waker_event(self.id, op));
         });
     }
