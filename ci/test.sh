@@ -29,5 +29,5 @@ PREEMPTIVE_ASYNC_PREEMPT=off bounded cargo test --release --no-fail-fast \
     --test blocked --test cancel --test checked --test drops --test scheduling --test timers
 # What tokio-console sees. A build of its own: `console-subscriber` wants a flag, and cargo gives flags to every crate.
 RUSTFLAGS="${RUSTFLAGS:-} --cfg console_without_tokio_unstable" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/console" \
-    bounded cargo test -p compat-tests --no-fail-fast --test console
+    bounded cargo test -p console-tests --no-fail-fast
 exit "$failed"

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-// The allocator that checks rule R1.
-use compat_tests as _;
+/// Checks rule R1.
+#[global_allocator]
+static ALLOCATOR: preemptive::testing::StrictAllocator = preemptive::testing::StrictAllocator;
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
