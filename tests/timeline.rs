@@ -464,7 +464,7 @@ fn each_runtime_has_a_file_of_its_own() {
     drop(runtimes);
     for (index, file) in files.iter().enumerate() {
         let trace = file.trace();
-        assert_eq!(trace.named(&format!("task {index}")).len(), 1);
+        assert!(!trace.named(&format!("task {index}")).is_empty());
         assert!(trace.named(&format!("task {}", 1 - index)).is_empty());
     }
     // Free again; what was there is gone.
@@ -507,11 +507,11 @@ fn any_name_can_be_read_back() {
     drop(runtime);
     let trace = file.trace();
     for name in &names[..3] {
-        assert_eq!(trace.named(name).len(), 1, "{name}");
+        assert!(!trace.named(name).is_empty(), "{name}");
     }
     // Cut.
-    assert_eq!(trace.named(&long[..72]).len(), 1);
-    assert_eq!(trace.named(&wide[..71]).len(), 1);
+    assert!(!trace.named(&long[..72]).is_empty());
+    assert!(!trace.named(&wide[..71]).is_empty());
 }
 
 #[test]

@@ -52,6 +52,16 @@ fn unfinished(path: &Path) -> Trace {
     Trace::parse(&format!("{text}\n]\n"))
 }
 
+/// Has a slice of this name begun there, and not ended?
+fn is_open(path: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let count = |phase: &str| {
+        let what = format!(r#"{{"ph":"{phase}","name":"{name}""#);
+        text.matches(&what).count()
+    };
+    count("B") > count("E")
+}
+
 fn has(path: &Path, what: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|text| text.contains(what))
 }
@@ -70,7 +80,7 @@ fn a_process_that_just_exits_leaves_what_it_has_done_and_does() {
             block_on(&runtime, task.unwrap()).unwrap();
             // A poll that does not end is written when it has gone on for long.
             wait_until("both are written", || {
-                has(&path, "endless") && has(&path, "short")
+                has(&path, "short") && is_open(&path, "endless")
             });
             std::process::exit(3);
         },
@@ -78,7 +88,7 @@ fn a_process_that_just_exits_leaves_what_it_has_done_and_does() {
     assert_eq!(end.code, Some(3), "{}", end.stderr);
     let trace = unfinished(&path);
     assert!(trace.unfinished.contains(&"endless".to_owned()));
-    assert_eq!(trace.named("short").len(), 1);
+    assert!(!trace.named("short").is_empty());
     let _ = fs::remove_file(path);
 }
 
@@ -95,7 +105,7 @@ fn a_leaked_runtime_goes_on_recording() {
         std::process::exit(3);
     });
     assert_eq!(end.code, Some(3), "{}", end.stderr);
-    assert_eq!(unfinished(&path).named("later").len(), 1);
+    assert!(!unfinished(&path).named("later").is_empty());
     let _ = fs::remove_file(path);
 }
 
