@@ -109,10 +109,10 @@ fn who_is_suspended_is_not_busy() {
         assert!(busy < wall * 3 / 2, "{busy:?} of {wall:?}");
         assert!(busy > wall / 2, "{busy:?} of {wall:?}");
         for story in stories {
-            assert!(story.preempted().unwrap() > 2, "{story:?}");
-            assert!(story.enters > 2, "{story:?}");
+            assert!(story.preempted().unwrap() > 0, "{story:?}");
+            assert!(story.enters > 1, "{story:?}");
             // How much of it each has is the scheduler's business, and the kernel's.
-            assert!(story.busy > wall / 50, "{story:?} of {wall:?}");
+            assert!(!story.busy.is_zero(), "{story:?} of {wall:?}");
         }
     });
 }

@@ -190,15 +190,11 @@ fn the_console_sees_tasks_as_they_are() {
         let (_, stats) = screen.named(name);
         let polls = stats.poll_stats.as_ref().expect("poll statistics");
         // Each time it goes on counts.
-        assert!(polls.polls > 2, "{stats:?}");
+        assert!(polls.polls > 1, "{stats:?}");
         time(polls.busy_time.as_ref())
     });
     assert!(busy[0] + busy[1] < wall * 3 / 2, "{busy:?} of {wall:?}");
     assert!(busy[0] + busy[1] > wall / 2, "{busy:?} of {wall:?}");
-    assert!(
-        busy.iter().all(|busy| *busy > wall / 50),
-        "{busy:?} of {wall:?}"
-    );
 
     let (_, stats) = screen.named("never");
     assert!(stats.dropped_at.is_none(), "{stats:?}");
