@@ -97,12 +97,15 @@ impl<'a> Origin<'a> {
     /// Of a task that runs an `F`.
     #[inline]
     pub(crate) fn of<F>(location: &'static Location<'static>) -> Origin<'a> {
+        let size = size_of::<F>();
+        #[cfg(not(feature = "tracing"))]
+        let _ = size;
         Origin {
             location,
             #[cfg(feature = "tracing")]
             name: None,
             #[cfg(feature = "tracing")]
-            size: size_of::<F>(),
+            size,
             _name: PhantomData,
         }
     }

@@ -3,6 +3,7 @@
 use super::{Kind, Origin};
 use crate::executor::task::Id;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::Location;
 
 /// What a task would have.
@@ -22,6 +23,7 @@ impl TaskSpan {
 
     #[inline]
     pub(crate) fn blocking<F>(_id: Id, _origin: &Origin<'_>) -> TaskSpan {
+        let _ = PhantomData::<F>;
         TaskSpan
     }
 
