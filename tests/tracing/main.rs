@@ -107,7 +107,8 @@ fn who_is_suspended_is_not_busy() {
         let busy: Duration = stories.iter().map(|story| story.busy).sum();
         // Both at once would be twice as much.
         assert!(busy < wall * 3 / 2, "{busy:?} of {wall:?}");
-        assert!(busy > wall / 2, "{busy:?} of {wall:?}");
+        // Were they never entered again, it would be a slice each.
+        assert!(busy > wall / 8, "{busy:?} of {wall:?}");
         for story in stories {
             assert!(story.preempted().unwrap() > 0, "{story:?}");
             assert!(story.enters > 1, "{story:?}");

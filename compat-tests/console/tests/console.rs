@@ -194,7 +194,7 @@ fn the_console_sees_tasks_as_they_are() {
         time(polls.busy_time.as_ref())
     });
     assert!(busy[0] + busy[1] < wall * 3 / 2, "{busy:?} of {wall:?}");
-    assert!(busy[0] + busy[1] > wall / 2, "{busy:?} of {wall:?}");
+    assert!(busy[0] + busy[1] > wall / 8, "{busy:?} of {wall:?}");
 
     let (_, stats) = screen.named("never");
     assert!(stats.dropped_at.is_none(), "{stats:?}");
