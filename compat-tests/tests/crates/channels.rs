@@ -133,8 +133,8 @@ fn flumes_selector_waits_in_the_middle_of_a_poll() {
             let mut next = [0, 0];
             let mut done = [false, false];
             while done != [true, true] {
-                // Blocks this thread; the senders are tasks that go on meanwhile. A sender that is done is ready for ever, and
-                // the first that is ready is chosen, so it is left out.
+                // Blocks this thread; the senders are tasks that go on meanwhile. A channel without senders is ready for
+                // ever, and the first that is ready is chosen, so it is left out.
                 let mut select = flume::Selector::new();
                 if !done[0] {
                     select = select.recv(&from_one, |number| (0, number));
