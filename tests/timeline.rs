@@ -41,10 +41,8 @@ where
 fn block_until_told() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
     let mut ends = [0; 2];
     // SAFETY: two descriptors fit in.
-    assert_eq!(
-        unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) },
-        0
-    );
+    let result = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(result, 0);
     let [from, to] = ends;
     let block = move || {
         let mut byte = 0_u8;
