@@ -184,7 +184,7 @@ impl Builder {
     /// `chrome://tracing`. There is a track for each worker thread with what it ran and when: polls, named by the task's
     /// [name](crate::task::Builder::name) or by where it was spawned; the time that it was idle, or woke tasks whose timers
     /// were due; where a poll was blocked in the kernel, and the processor was handed over. A poll that was preempted, or
-    /// that [waits for a channel](crate::sync::channel), is in several pieces, with arrows from each to the next. A second group
+    /// that [waits for a channel](mod@crate::sync::channel), is in several pieces, with arrows from each to the next. A second group
     /// of tracks shows which worker had each processor. `docs/debugging.md` has more of how to read it.
     ///
     /// While it records, a poll costs some 100 ns more, and takes some 150 bytes of the file. Where polls follow one another
