@@ -47,8 +47,15 @@ fn application(switch: Switch) -> Router {
         .with_state(switch)
 }
 
-/// The 99th percentile of the time that a health check takes, over both protocols.
-async fn percentile(address: SocketAddr) -> Duration {
+/// How long a health check takes, over both protocols.
+#[derive(Debug)]
+struct Times {
+    median: Duration,
+    /// The 99th percentile.
+    p99: Duration,
+}
+
+async fn check_health(address: SocketAddr) -> Times {
     let mut first = connect1(address).await;
     let mut second = connect2(address).await;
     let mut times = Vec::new();
@@ -67,16 +74,19 @@ async fn percentile(address: SocketAddr) -> Duration {
         preemptive::time::sleep(Duration::from_millis(1)).await;
     }
     times.sort();
-    times[CHECKS * 99 / 100]
+    Times {
+        median: times[CHECKS / 2],
+        p99: times[CHECKS * 99 / 100],
+    }
 }
 
 /// Without preemption, no check would ever be answered: as many handlers as there are workers, and more, compute until
-/// all checks have been. The limit on the percentile allows for other tests, and whatever else the machine does.
+/// all checks have been. The limits allow for other tests, and whatever else the machine does.
 #[test]
 fn a_health_check_is_answered_beside_handlers_that_never_end() {
     let alone = Net::without_hogs().run(async {
         let address = start(application(Switch::default())).await;
-        percentile(address).await
+        check_health(address).await
     });
     let beside = Net::new().run(async {
         let switch = Switch::default();
@@ -91,13 +101,17 @@ fn a_health_check_is_answered_beside_handlers_that_never_end() {
         while switch.at_it.load(Ordering::Relaxed) < HANDLERS {
             preemptive::time::sleep(Duration::from_millis(1)).await;
         }
-        let beside = percentile(address).await;
+        let beside = check_health(address).await;
         assert_eq!(switch.at_it.load(Ordering::Relaxed), HANDLERS);
         switch.stop.store(true, Ordering::Relaxed);
         assert_eq!(hogs.join_all().await, ["1"; HANDLERS]);
         beside
     });
-    let limit = (alone * 50).max(Duration::from_millis(250));
-    println!("health check, p99: {alone:?} alone, {beside:?} beside hogs; limit {limit:?}");
-    assert!(beside < limit, "{beside:?}, alone {alone:?}");
+    println!("health checks alone {alone:?}, beside hogs {beside:?}");
+    let limit = |alone: Duration, least| (alone * 50).max(Duration::from_millis(least));
+    assert!(
+        beside.median < limit(alone.median, 250),
+        "{beside:?} {alone:?}"
+    );
+    assert!(beside.p99 < limit(alone.p99, 1_000), "{beside:?} {alone:?}");
 }
