@@ -175,11 +175,12 @@ fn the_console_sees_tasks_as_they_are() {
     assert_eq!(location.line, Some(line));
     assert_eq!(field(task, "kind").as_deref(), Some("task"));
     assert!(field(task, "size.bytes").is_some(), "{task:?}");
-    // Wakes and polls: each sleep is one of each, and the begin is a poll.
-    assert_eq!((stats.wakes, stats.self_wakes), (10, 0), "{stats:?}");
+    // Each sleep is a wake, but for those that were over when they began; each wake is a poll, and so is the begin.
+    assert!((1..=10).contains(&stats.wakes), "{stats:?}");
+    assert_eq!(stats.self_wakes, 0, "{stats:?}");
     assert_eq!(stats.waker_clones, stats.waker_drops, "{stats:?}");
     let polls = stats.poll_stats.as_ref().expect("poll statistics");
-    assert!(polls.polls >= 11 && polls.polls < 40, "{stats:?}");
+    assert!(polls.polls > stats.wakes && polls.polls < 40, "{stats:?}");
     assert!(time(polls.busy_time.as_ref()) < wall / 2, "{stats:?}");
 
     let (_, stats) = screen.named("yields");
