@@ -40,8 +40,8 @@ struct Open {
     /// Its begin has been written.
     is_written: bool,
     work: Work,
-    is_named: bool,
-    /// What is known of that name so far.
+    /// What its task is called, and what is known of that so far.
+    called: Option<String>,
     bytes: Vec<u8>,
     processor: Option<u32>,
     polls: Option<u32>,
@@ -51,11 +51,15 @@ struct Open {
 impl Open {
     /// Another part of its task's name.
     fn is_called(&mut self, part: &[u8]) {
-        self.is_named = true;
         self.bytes.extend_from_slice(part);
         // The last character may be cut.
         let name = String::from_utf8_lossy(&self.bytes);
-        self.name = name.trim_end_matches('\u{fffd}').to_owned();
+        let name = name.trim_end_matches('\u{fffd}').to_owned();
+        // The begin and the end of a slice have one name.
+        if !self.is_written {
+            self.name.clone_from(&name);
+        }
+        self.called = Some(name);
     }
 }
 
@@ -345,9 +349,9 @@ impl Tracks {
         let parted = hop.and_then(|hop| self.parted.remove(&hop.number));
         let (name, polls) = parted.map_or((None, None), |parted| (parted.name, parted.polls));
         Open {
-            is_named: name.is_some(),
+            name: name.clone().unwrap_or_else(|| name_of(&work)),
+            called: name,
             bytes: Vec::new(),
-            name: name.unwrap_or_else(|| name_of(&work)),
             since,
             is_written: false,
             work,
@@ -384,7 +388,7 @@ impl Tracks {
                 self.parted.clear();
             }
             let parted = Parted {
-                name: open.is_named.then_some(open.name),
+                name: open.called,
                 polls: open.polls,
             };
             self.parted.insert(hop, parted);
@@ -417,7 +421,7 @@ impl Tracks {
             What::Idle => line = line.with("cat", "idle"),
             What::Root | What::Hook | What::Drain => line = line.with("cat", "runtime"),
         }
-        if open.is_named
+        if open.called.is_some()
             && let Some(at) = location(work)
         {
             line = line.text("spawned", &at.to_string());
