@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 limit=${TEST_LIMIT:-300}
-run_limit=${RUN_LIMIT:-1200}
+run_limit=${RUN_LIMIT:-1500}
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout -k 10 $limit"
 
 failed=0
