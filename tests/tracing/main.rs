@@ -12,10 +12,12 @@ use preemptive::sync::channel;
 use preemptive::task::{self, LocalSet};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::isolated;
 use support::load::{LONG, SHORT, block_on, check, quiet, runtime, spin_until, wait_until};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 /// Computes for so long, as a clock on the wall has it.
 fn compute(time: Duration) {
@@ -484,5 +486,59 @@ fn a_poll_that_outlives_its_runtime_keeps_its_span() {
         support::load::wait_for_idle_threads("the hog is over", || book.named("hog").is_closed);
         wait_until("the task is finished", || hog.is_finished());
         book.check();
+    });
+}
+
+/// A subscriber that is slow on the attendant's thread.
+struct Slow(AtomicU64);
+
+impl Subscriber for Slow {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &Id) {
+        if std::thread::current().name() == Some(ATTENDANT) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    fn exit(&self, _: &Id) {}
+}
+
+/// In the child nobody tells what was still to be told of the poll that forked: it does not wait for that.
+#[test]
+fn a_forked_child_that_returns_ends_at_once() {
+    isolated::run("a_forked_child_that_returns_ends_at_once", || {
+        let slow = Slow(AtomicU64::new(0));
+        tracing::subscriber::set_global_default(slow).unwrap();
+        let runtime = runtime(1, SHORT);
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let hog = runtime.spawn(async move {
+            spin_until("told to stop", || told.load(Ordering::Relaxed));
+        });
+        let forks = runtime.spawn(async {
+            // Until it was away, for longer than the attendant needs to say so.
+            let mut last = Instant::now();
+            spin_until("it has been preempted", || {
+                std::mem::replace(&mut last, Instant::now()).elapsed() > SHORT / 2
+            });
+            // SAFETY: the child returns, which ends it.
+            unsafe { libc::fork() }
+        });
+        let child = block_on(&runtime, forks).unwrap();
+        let mut status = 0;
+        wait_until("the child has ended", || {
+            // SAFETY: the child is ours, the status is valid for writes.
+            unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) == child }
+        });
+        assert_eq!(libc::WTERMSIG(status), libc::SIGABRT);
+        stop.store(true, Ordering::Relaxed);
+        block_on(&runtime, hog).unwrap();
     });
 }

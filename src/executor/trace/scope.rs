@@ -6,7 +6,7 @@
 use super::span::{TaskSpan, contain};
 use crate::executor::shared::Shared;
 use crate::executor::{actions, probe};
-use crate::preempt::Critical;
+use crate::preempt::{Critical, signal};
 use crate::stack::{self, Fiber, Hold, Seat};
 use crate::sys;
 use std::cell::Cell;
@@ -80,7 +80,8 @@ struct Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        if let Some(fiber) = self.fiber {
+        // In a forked child nobody tells what is still to be told, and a poll that has returned is to hear so at once (R10).
+        if let Some(fiber) = self.fiber.filter(|_| !signal::is_forked()) {
             unlist(&fiber.seat, self.scope);
         }
         let span = self.scope.span();
@@ -102,6 +103,9 @@ impl Drop for Inside<'_> {
 fn list(scope: &Scope) -> Option<&'static Fiber> {
     // SAFETY: null, or the fiber that this code runs as, which lives as long as that.
     let fiber: &'static Fiber = unsafe { stack::current().as_ref() }?;
+    if signal::is_forked() {
+        return None;
+    }
     // SAFETY: a fiber holds a reference to its runtime while it runs.
     if !unsafe { &*fiber.owner.cast::<Shared>() }.trace.joins() {
         return None;
