@@ -288,7 +288,9 @@ pub(crate) fn run(
     let grace = deadline.map(|deadline| deadline.max(sys::now()) + 10_000_000);
     let left = end_fibers(shared, grace);
     timeline::finish(shared, attendants.timeline.take(), deadline);
-    if left.is_empty() {
+    // Not in time: on a current-thread runtime somebody may still be in the middle of a poll at home, and wait for the
+    // attendant at its end.
+    if in_time && left.is_empty() {
         shared.trace.leave();
     }
     left
