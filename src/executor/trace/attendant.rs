@@ -9,6 +9,7 @@
 //! traced tasks do, at their ends, as they would for the same lock.
 
 use super::scope;
+use crate::executor::prefer_latency;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::primitives::{Mutex, MutexGuard};
 use crate::stack::seat;
@@ -117,6 +118,8 @@ impl Drop for Member {
 
 /// The attendant's thread.
 fn attend() {
+    // Polls wait for it at their ends. Where it is refused, they wait longer.
+    let _ = prefer_latency();
     loop {
         seat::looks();
         let was_busy = seat::take_all(|seat| {
