@@ -525,6 +525,14 @@ pub(crate) fn no_timer_slack() {
     );
 }
 
+/// Is a seccomp filter active, which says what system calls there are?
+pub(crate) fn is_filtered() -> bool {
+    call(
+        libc::SYS_prctl,
+        [libc::PR_GET_SECCOMP as usize, 0, 0, 0, 0, 0],
+    ) != Ok(0)
+}
+
 /// Sets the slice that the kernel gives the calling thread of an ordinary policy, in nanoseconds. All else stays.
 pub(crate) fn set_kernel_slice(nanos: u64) -> Result<(), Errno> {
     // SAFETY: plain integers.

@@ -15,8 +15,9 @@ const SHORTEST: u64 = 100_000;
 ///
 /// # Errors
 ///
-/// What the system says: `InvalidInput` for a thread whose policy is not the ordinary one, which has its own rules, and on a
-/// sandbox's refusal.
+/// - `Unsupported` where a seccomp filter is active (in most containers): some end the process for this call instead of refusing
+///   it, and nobody can ask a filter which. So it is not tried.
+/// - What the system says otherwise: `InvalidInput` for a thread whose policy is not the ordinary one, which has its own rules.
 ///
 /// ```
 /// use std::thread;
@@ -30,5 +31,11 @@ const SHORTEST: u64 = 100_000;
 /// events.join().unwrap();
 /// ```
 pub fn prefer_latency() -> io::Result<()> {
+    if sys::is_filtered() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "not tried: a seccomp filter is active, which may end the process for sched_setattr",
+        ));
+    }
     sys::set_kernel_slice(SHORTEST).map_err(|error| io::Error::from_raw_os_error(error.0))
 }
