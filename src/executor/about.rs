@@ -43,6 +43,14 @@ impl fmt::Display for Id {
 }
 
 /// How a runtime runs its tasks. Returned by [`Handle::runtime_flavor`].
+///
+/// ```
+/// use preemptive::runtime::{Builder, RuntimeFlavor};
+///
+/// let runtime = Builder::new_multi_thread().build()?;
+/// assert_eq!(runtime.handle().runtime_flavor(), RuntimeFlavor::MultiThread);
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RuntimeFlavor {
@@ -55,11 +63,27 @@ pub enum RuntimeFlavor {
 
 impl Handle {
     /// Which runtime it is.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let handle = runtime.handle().clone();
+    /// assert_eq!(handle.id(), runtime.handle().id());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn id(&self) -> Id {
         self.shared.id
     }
 
     /// What the runtime is called, if it is: see [`Builder::name`](crate::runtime::Builder::name).
+    ///
+    /// ```
+    /// use preemptive::runtime::{Builder, Runtime};
+    ///
+    /// let shop = Builder::new_multi_thread().name("shop").build()?;
+    /// assert_eq!(shop.handle().name(), Some("shop"));
+    /// assert_eq!(Runtime::new()?.handle().name(), None);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.shared.config.name.as_deref()
     }

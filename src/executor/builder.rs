@@ -44,6 +44,13 @@ pub struct Builder {
 
 impl Builder {
     /// A runtime with several processors, as many as the machine has cores unless told otherwise.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().build()?;
+    /// let cores = std::thread::available_parallelism()?.get();
+    /// assert_eq!(runtime.metrics().num_workers(), cores);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new_multi_thread() -> Builder {
         Builder {
             config: Config::new(),
@@ -110,6 +117,12 @@ impl Builder {
     /// # Panics
     ///
     /// If `count` is 0.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(3).build()?;
+    /// assert_eq!(runtime.metrics().num_workers(), 3);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn worker_threads(&mut self, count: usize) -> &mut Self {
         assert!(count > 0, "worker_threads cannot be 0: use at least 1");
@@ -128,6 +141,36 @@ impl Builder {
     /// # Errors
     ///
     /// [`build`](Self::build) returns `InvalidInput` if it is out of range.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// static TURN: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .worker_threads(1)
+    ///     .time_slice(Duration::from_millis(1))
+    ///     .build()?;
+    /// // Neither ever awaits, and each waits for the other.
+    /// let tasks = [0, 1].map(|first| {
+    ///     runtime.spawn(async move {
+    ///         for turn in (first..10).step_by(2) {
+    ///             while TURN.load(Ordering::Acquire) != turn {}
+    ///             TURN.store(turn + 1, Ordering::Release);
+    ///         }
+    ///     })
+    /// });
+    /// for task in tasks {
+    ///     runtime.block_on(task)?;
+    /// }
+    /// assert_eq!(TURN.load(Ordering::Acquire), 10);
+    ///
+    /// let error = Builder::new_multi_thread().time_slice(Duration::from_micros(1)).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
         self.time_slice = Some(slice);
         self
@@ -185,6 +228,14 @@ impl Builder {
     /// # Errors
     ///
     /// [`build`](Self::build) returns `InvalidInput` if it is out of range.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// assert!(Builder::new_multi_thread().batch_share(0.5).build().is_ok());
+    /// let error = Builder::new_multi_thread().batch_share(1.0).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// ```
     pub fn batch_share(&mut self, share: f64) -> &mut Self {
         self.batch_share = share;
         self
@@ -195,6 +246,14 @@ impl Builder {
     /// It costs two readings of the clock per poll, some 50 ns.
     ///
     /// [`RuntimeMetrics::poll_time_histogram_bucket_count`]: super::RuntimeMetrics::poll_time_histogram_bucket_count
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread().enable_metrics_poll_time_histogram().build()?;
+    /// assert!(runtime.metrics().poll_time_histogram_enabled());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn enable_metrics_poll_time_histogram(&mut self) -> &mut Self {
         self.config.poll_times = true;
         self
@@ -203,6 +262,30 @@ impl Builder {
     /// The signal that preempts. Default: `SIGURG`, which programs ignore unless they use out-of-band data.
     ///
     /// A handler that the program had installed for it goes on receiving the signals that are not ours.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` for a signal that cannot be used: one that is not caught, reports an error
+    /// of the program (`SIGSEGV`, say), or is glibc's own.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .worker_threads(1)
+    ///     .preempt_signal(libc::SIGUSR2)
+    ///     .build()?;
+    /// let hog = runtime.spawn(async { while !STOP.load(Ordering::Relaxed) {} });
+    /// runtime.block_on(runtime.spawn(async { STOP.store(true, Ordering::Relaxed) }))?;
+    /// runtime.block_on(hog)?;
+    ///
+    /// let error = Builder::new_multi_thread().preempt_signal(libc::SIGKILL).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn preempt_signal(&mut self, signal: i32) -> &mut Self {
         self.config.signal = signal;
         self
@@ -212,6 +295,25 @@ impl Builder {
     ///
     /// Without, they give way only where they enter the runtime. `PREEMPTIVE_ASYNC_PREEMPT=off` in the
     /// environment says the same for a whole program, for debugging.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .worker_threads(1)
+    ///     .async_preempt(false)
+    ///     .build()?;
+    /// runtime.spawn(async {
+    ///     while !STOP.load(Ordering::Relaxed) {
+    ///         preemptive::safepoint();
+    ///     }
+    /// });
+    /// runtime.block_on(runtime.spawn(async { STOP.store(true, Ordering::Relaxed) }))?;
+    /// assert_eq!(runtime.metrics().asynchronous_preemptions(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn async_preempt(&mut self, enabled: bool) -> &mut Self {
         self.config.async_preempt = enabled;
         self
@@ -221,6 +323,23 @@ impl Builder {
     ///
     /// Reserved is not used: the kernel commits pages when they are first touched. Idle tasks have no stack. What happens to a
     /// task that needs more: see [`on_stack_overflow`](Self::on_stack_overflow).
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns `InvalidInput` if it is less than 64 KiB.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread().thread_stack_size(16 << 20).build()?;
+    /// // Twice as much as there would be.
+    /// let task = runtime.spawn(async { std::hint::black_box([1_u8; 4 << 20]).len() });
+    /// assert_eq!(runtime.block_on(task)?, 4 << 20);
+    ///
+    /// let error = Builder::new_multi_thread().thread_stack_size(1_000).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn thread_stack_size(&mut self, bytes: usize) -> &mut Self {
         self.config.stack_size = bytes;
         self
@@ -229,6 +348,21 @@ impl Builder {
     /// What becomes of the process when a task overflows its stack. Default: it aborts, with a report on standard error.
     ///
     /// [`OnStackOverflow::FailTask`] has an example, and what it costs.
+    ///
+    /// ```
+    /// use preemptive::runtime::{Builder, OnStackOverflow};
+    ///
+    /// fn depth(of: u64) -> u64 {
+    ///     if of == 0 { 0 } else { 1 + std::hint::black_box(depth(of - 1)) }
+    /// }
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .on_stack_overflow(OnStackOverflow::FailTask)
+    ///     .build()?;
+    /// let error = runtime.block_on(runtime.spawn(async { depth(u64::MAX) })).unwrap_err();
+    /// assert!(error.is_stack_overflow());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_stack_overflow(&mut self, choice: OnStackOverflow) -> &mut Self {
         self.config.on_overflow = choice;
         self
@@ -243,6 +377,17 @@ impl Builder {
     ///
     /// [`build`](Self::build) returns `InvalidInput` if it leaves no room for two beside those of
     /// [`worker_threads`](Self::worker_threads); on a current-thread runtime, if it is 0.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread().worker_threads(2).max_threads(4).build()?;
+    /// assert!(runtime.metrics().worker_threads() <= 4);
+    ///
+    /// let error = Builder::new_multi_thread().worker_threads(2).max_threads(3).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn max_threads(&mut self, count: usize) -> &mut Self {
         self.config.max_threads = count;
         self
@@ -253,6 +398,16 @@ impl Builder {
     /// # Panics
     ///
     /// If `count` is 0.
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().max_blocking_threads(1).build()?;
+    /// let closures = [(); 10].map(|()| runtime.spawn_blocking(|| thread::current().id()));
+    /// let threads = closures.map(|closure| runtime.block_on(closure).unwrap());
+    /// assert_eq!(threads, [threads[0]; 10]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn max_blocking_threads(&mut self, count: usize) -> &mut Self {
         assert!(
@@ -264,6 +419,21 @@ impl Builder {
     }
 
     /// How long an idle thread of `spawn_blocking` is kept. Default 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .thread_keep_alive(Duration::from_millis(1))
+    ///     .build()?;
+    /// runtime.block_on(runtime.spawn_blocking(|| ()))?;
+    /// // Soon nothing is left of it.
+    /// assert!((0..5_000).any(|_| {
+    ///     std::thread::sleep(Duration::from_millis(1));
+    ///     runtime.metrics().num_blocking_threads() == 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn thread_keep_alive(&mut self, duration: Duration) -> &mut Self {
         self.config.thread_keep_alive = duration;
         self
@@ -275,12 +445,42 @@ impl Builder {
     /// Not on threads that call `block_on`: those are the caller's, on a current-thread runtime as well.
     ///
     /// A hook that panics is reported by the panic hook, and the thread goes on.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// thread_local!(static SEED: Cell<u32> = const { Cell::new(0) });
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .on_thread_start(|| SEED.set(7))
+    ///     .build()?;
+    /// assert_eq!(runtime.block_on(runtime.spawn(async { SEED.get() }))?, 7);
+    /// assert_eq!(runtime.block_on(runtime.spawn_blocking(|| SEED.get()))?, 7);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_thread_start<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
         self.config.on_thread_start = Some(Arc::new(hook));
         self
     }
 
     /// Runs `hook` when such an identity ends. Its panic is as in [`on_thread_start`](Self::on_thread_start).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let (starts, stops) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    /// let (start, stop) = (starts.clone(), stops.clone());
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .on_thread_start(move || { start.fetch_add(1, Ordering::Relaxed); })
+    ///     .on_thread_stop(move || { stop.fetch_add(1, Ordering::Relaxed); })
+    ///     .build()?;
+    /// runtime.block_on(runtime.spawn(async {}))?;
+    /// drop(runtime);
+    /// assert!(starts.load(Ordering::Relaxed) > 0);
+    /// assert_eq!(stops.load(Ordering::Relaxed), starts.load(Ordering::Relaxed));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_thread_stop<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
         self.config.on_thread_stop = Some(Arc::new(hook));
         self
@@ -347,6 +547,17 @@ impl Builder {
     ///
     /// A value out of range (`InvalidInput`), a machine that cannot do it (`Unsupported`), no memory or no
     /// threads. Each message names the cure; nothing is left behind.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread().build()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    ///
+    /// let error = Builder::new_multi_thread().thread_stack_size(1_000).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "a stack of 1000 bytes is too small: use at least 65536");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn build(&mut self) -> io::Result<Runtime> {
         let mut config = self.config.clone();
         config.home_only = config.home && self.home_only == Some(true);

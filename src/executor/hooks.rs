@@ -50,11 +50,33 @@ impl TaskMeta<'_> {
     }
 
     /// Which task it is: what [`task::id`](crate::task::id) returns inside it.
+    ///
+    /// ```
+    /// let (told, ids) = std::sync::mpsc::channel();
+    /// let runtime = preemptive::runtime::Builder::new_current_thread()
+    ///     .on_task_spawn(move |task| told.send(task.id()).unwrap())
+    ///     .build()?;
+    /// let task = runtime.spawn(async {});
+    /// assert_eq!(ids.try_recv(), Ok(task.id()));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn id(&self) -> Id {
         self.id
     }
 
     /// Where in the source it was spawned.
+    ///
+    /// ```
+    /// let (told, places) = std::sync::mpsc::channel();
+    /// let runtime = preemptive::runtime::Builder::new_current_thread()
+    ///     .on_task_spawn(move |task| told.send(task.spawned_at()).unwrap())
+    ///     .build()?;
+    /// let line = line!() + 1;
+    /// runtime.spawn(async {});
+    /// let place = places.try_recv().unwrap();
+    /// assert_eq!((place.file(), place.line()), (file!(), line));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.spawned_at
     }
@@ -242,6 +264,18 @@ impl Builder {
     /// Runs `hook` when a task has ended, however it did: its future is dropped, whoever awaits it does not know yet.
     ///
     /// Once for every task that [`on_task_spawn`](Self::on_task_spawn) has seen, which has an example.
+    ///
+    /// ```
+    /// let (told, ended) = std::sync::mpsc::channel();
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .on_task_terminate(move |task| told.send(task.id()).unwrap())
+    ///     .build()?;
+    /// let task = runtime.spawn(async {});
+    /// let id = task.id();
+    /// runtime.block_on(task)?;
+    /// assert_eq!(ended.try_recv(), Ok(id));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_task_terminate<F>(&mut self, hook: F) -> &mut Self
     where
         F: Fn(&TaskMeta<'_>) + Send + Sync + 'static,
@@ -281,6 +315,18 @@ impl Builder {
 
     /// Runs `hook` after every poll of a task: the other half of [`on_before_task_poll`](Self::on_before_task_poll),
     /// which has an example. After the last poll whoever awaits the task may be on already.
+    ///
+    /// ```
+    /// let (told, polled) = std::sync::mpsc::channel();
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .on_after_task_poll(move |task| told.send(task.id()).unwrap())
+    ///     .build()?;
+    /// let task = runtime.spawn(preemptive::task::yield_now());
+    /// let id = task.id();
+    /// runtime.block_on(task)?;
+    /// assert_eq!([polled.recv(), polled.recv()], [Ok(id), Ok(id)]);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn on_after_task_poll<F>(&mut self, hook: F) -> &mut Self
     where
         F: Fn(&TaskMeta<'_>) + Send + Sync + 'static,

@@ -82,11 +82,29 @@ impl fmt::Debug for RuntimeMetrics {
 
 impl RuntimeMetrics {
     /// How many processors there are: `worker_threads`.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let metrics = runtime.metrics();
+    /// assert_eq!(metrics.num_workers(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn num_workers(&self) -> usize {
         self.shared.processors.len()
     }
 
     /// Tasks that have been spawned and are not finished.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// let task = runtime.spawn(std::future::pending::<()>());
+    /// assert_eq!(metrics.num_alive_tasks(), 1);
+    /// task.abort();
+    /// assert!(runtime.block_on(task).is_err());
+    /// assert_eq!(metrics.num_alive_tasks(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn num_alive_tasks(&self) -> usize {
         self.shared.tasks.len()
     }
@@ -105,11 +123,45 @@ impl RuntimeMetrics {
     }
 
     /// Runnable tasks in the queue that all processors share.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread().build()?;
+    /// let metrics = runtime.metrics();
+    /// // Nobody runs them outside of `block_on`.
+    /// let tasks = [runtime.spawn(async {}), runtime.spawn(async {})];
+    /// assert_eq!(metrics.global_queue_depth(), 2);
+    /// for task in tasks {
+    ///     runtime.block_on(task)?;
+    /// }
+    /// assert_eq!(metrics.global_queue_depth(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn global_queue_depth(&self) -> usize {
         self.shared.global.len()
     }
 
     /// Runnable polls that were preempted and wait for a processor.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // They take turns: while one runs, the others wait.
+    /// let hogs = [(); 3].map(|()| runtime.spawn(async { while !STOP.load(Ordering::Relaxed) {} }));
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.preempted_depth() == 2
+    /// }));
+    /// STOP.store(true, Ordering::Relaxed);
+    /// for hog in hogs {
+    ///     runtime.block_on(hog)?;
+    /// }
+    /// assert_eq!(metrics.preempted_depth(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn preempted_depth(&self) -> usize {
         self.shared.batch.len()
     }
@@ -120,6 +172,14 @@ impl RuntimeMetrics {
     /// # Panics
     ///
     /// If there is no such processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// runtime.block_on(runtime.spawn(async {}))?;
+    /// assert_eq!(metrics.worker_local_queue_depth(0), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn worker_local_queue_depth(&self, worker: usize) -> usize {
         let processor = self.processor(worker);
@@ -131,6 +191,15 @@ impl RuntimeMetrics {
     /// # Panics
     ///
     /// If there is no such processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// let before = metrics.worker_total_busy_duration(0);
+    /// runtime.block_on(runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) }))?;
+    /// assert!(metrics.worker_total_busy_duration(0) > before);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn worker_total_busy_duration(&self, worker: usize) -> Duration {
         Duration::from_nanos(self.processor(worker).busy_so_far(sys::now()))
@@ -141,6 +210,17 @@ impl RuntimeMetrics {
     /// # Panics
     ///
     /// If there is no such processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // There is nothing to do.
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.worker_park_count(0) > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn worker_park_count(&self, worker: usize) -> u64 {
         let count = self.worker_park_unpark_count(worker);
@@ -173,6 +253,15 @@ impl RuntimeMetrics {
     /// # Panics
     ///
     /// If there is no such processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // It is polled again after it has yielded.
+    /// runtime.block_on(runtime.spawn(preemptive::task::yield_now()))?;
+    /// assert_eq!(metrics.worker_poll_count(0), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn worker_poll_count(&self, worker: usize) -> u64 {
         self.processor(worker).tick.load(Ordering::Relaxed)
@@ -184,6 +273,22 @@ impl RuntimeMetrics {
     /// # Panics
     ///
     /// If there is no such processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let metrics = runtime.metrics();
+    /// // Tasks that a task spawns go to its own processor's queue, where the other one finds them.
+    /// assert!((0..1_000).any(|_| {
+    ///     let spawning = runtime.spawn(async {
+    ///         [(); 100].map(|()| preemptive::spawn(async { (0..1_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) }))
+    ///     });
+    ///     for task in runtime.block_on(spawning).unwrap() {
+    ///         runtime.block_on(task).unwrap();
+    ///     }
+    ///     metrics.worker_steal_operations(0) + metrics.worker_steal_operations(1) > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn worker_steal_operations(&self, worker: usize) -> u64 {
         self.processor(worker).steals.load(Ordering::Relaxed)
@@ -201,11 +306,31 @@ impl RuntimeMetrics {
     }
 
     /// Were polls timed? See [`Builder`](crate::runtime::Builder::enable_metrics_poll_time_histogram).
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let mut builder = Builder::new_current_thread();
+    /// assert!(!builder.build()?.metrics().poll_time_histogram_enabled());
+    /// builder.enable_metrics_poll_time_histogram();
+    /// assert!(builder.build()?.metrics().poll_time_histogram_enabled());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn poll_time_histogram_enabled(&self) -> bool {
         !self.shared.poll_times.is_empty()
     }
 
     /// How many buckets the histogram of poll times has; 0 if polls are not timed.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let mut builder = Builder::new_current_thread();
+    /// assert_eq!(builder.build()?.metrics().poll_time_histogram_num_buckets(), 0);
+    /// builder.enable_metrics_poll_time_histogram();
+    /// assert_eq!(builder.build()?.metrics().poll_time_histogram_num_buckets(), 25);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn poll_time_histogram_num_buckets(&self) -> usize {
         if self.poll_time_histogram_enabled() {
             BUCKETS
@@ -220,6 +345,19 @@ impl RuntimeMetrics {
     /// # Panics
     ///
     /// If there is no such bucket.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_current_thread()
+    ///     .enable_metrics_poll_time_histogram()
+    ///     .build()?;
+    /// let metrics = runtime.metrics();
+    /// let micros = Duration::from_micros;
+    /// assert_eq!(metrics.poll_time_histogram_bucket_range(0), micros(0)..micros(1));
+    /// assert_eq!(metrics.poll_time_histogram_bucket_range(3), micros(4)..micros(8));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn poll_time_histogram_bucket_range(&self, bucket: usize) -> Range<Duration> {
         self.check_bucket(bucket);
@@ -275,17 +413,52 @@ impl RuntimeMetrics {
     }
 
     /// How often an idle processor was woken because there was something to do. (One whose timer is due wakes by itself.)
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // It falls asleep after each.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.wakes() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn wakes(&self) -> u64 {
         self.shared.counters.wakes.load(Ordering::Relaxed)
     }
 
     /// Polls that made room for a task that had been woken or spawned. Those that made room for a timer, or for other
     /// preempted polls, are not among them.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // A poll that is long, and a task that waits behind it.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.wakeup_preemptions() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn wakeup_preemptions(&self) -> u64 {
         self.shared.counters.wakeups.load(Ordering::Relaxed)
     }
 
     /// Preemption signals that have arrived at workers, whatever they led to.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // A poll that is long, and a task that waits behind it.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.signals() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn signals(&self) -> u64 {
         self.shared
             .all_workers()
@@ -295,6 +468,18 @@ impl RuntimeMetrics {
 
     /// Preemption signals that found a poll which nobody had looked at before, and stopped nothing. They are rationed: after
     /// a burst of 16, one per 2 ms and processor.
+    ///
+    /// ```
+    /// let start = std::time::Instant::now();
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// for _ in 0..1_000 {
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    /// }
+    /// let useless = u128::from(metrics.useless_signals());
+    /// assert!(useless <= 20 + start.elapsed().as_millis() / 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn useless_signals(&self) -> u64 {
         self.shared
             .processors
@@ -304,21 +489,82 @@ impl RuntimeMetrics {
     }
 
     /// Polls that were preempted at an arbitrary instruction, by a signal.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // A poll that is long, and a task that waits behind it.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.asynchronous_preemptions() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn asynchronous_preemptions(&self) -> u64 {
         self.shared.counters.asynchronous.load(Ordering::Relaxed)
     }
 
     /// Polls that gave way at the end of a critical section of the runtime.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).async_preempt(false).build()?;
+    /// let metrics = runtime.metrics();
+    /// // It enters the runtime again and again.
+    /// runtime.spawn(async {
+    ///     while !STOP.load(Ordering::Relaxed) {
+    ///         preemptive::safepoint();
+    ///     }
+    /// });
+    /// runtime.block_on(runtime.spawn(async { STOP.store(true, Ordering::Relaxed) }))?;
+    /// assert!(metrics.synchronous_preemptions() > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn synchronous_preemptions(&self) -> u64 {
         self.shared.counters.synchronous.load(Ordering::Relaxed)
     }
 
     /// Both kinds of preemptions.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // A poll that is long, and a task that waits behind it.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.preemptions() > 0
+    /// }));
+    /// drop(runtime);
+    /// let both = metrics.asynchronous_preemptions() + metrics.synchronous_preemptions();
+    /// assert_eq!(metrics.preemptions(), both);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn preemptions(&self) -> u64 {
         self.asynchronous_preemptions() + self.synchronous_preemptions()
     }
 
     /// Preempted polls that were resumed by another worker than the one they were preempted on.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let metrics = runtime.metrics();
+    /// // More hogs than processors: they go on wherever there is room.
+    /// assert!((0..1_000).any(|_| {
+    ///     let hogs = [(); 4].map(|()| {
+    ///         runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) })
+    ///     });
+    ///     for hog in hogs {
+    ///         runtime.block_on(hog).unwrap();
+    ///     }
+    ///     metrics.migrations() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn migrations(&self) -> u64 {
         self.shared.counters.migrations.load(Ordering::Relaxed)
     }
@@ -331,26 +577,102 @@ impl RuntimeMetrics {
     }
 
     /// Preemption signals that found a worker between two tasks, or in instructions that end in a check.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// for _ in 0..1_000 {
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    /// }
+    /// drop(runtime);
+    /// assert!(metrics.refused_in_scheduler() <= metrics.signals());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn refused_in_scheduler(&self) -> u64 {
         self.refused(Refusal::SystemStack) + self.refused(Refusal::Trampoline)
     }
 
     /// Preemption signals that found a critical section of the runtime; its end gave way.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // It spawns all the time, a critical section for the most part.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.block_on(runtime.spawn(async {
+    ///         for _ in 0..1_000 {
+    ///             preemptive::spawn(async {});
+    ///         }
+    ///     })).unwrap();
+    ///     metrics.refused_in_critical_section() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn refused_in_critical_section(&self) -> u64 {
         self.refused(Refusal::Critical)
     }
 
     /// Preemption signals that found another signal handler running, or a signal mask that the task had changed.
+    ///
+    /// ```
+    /// /// Spins with a signal mask of its own.
+    /// fn spin_masked() {
+    ///     // SAFETY: the sets are initialised before they are used, and the mask is put back.
+    ///     unsafe {
+    ///         let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+    ///         libc::sigemptyset(&mut set);
+    ///         libc::sigaddset(&mut set, libc::SIGUSR1);
+    ///         libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut before);
+    ///         std::hint::black_box((0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)));
+    ///         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+    ///     }
+    /// }
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { spin_masked() });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.refused_in_handler() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn refused_in_handler(&self) -> u64 {
         self.refused(Refusal::Handler)
     }
 
     /// Preemption signals that found a blocking system call: the processor moved on instead, or had done so before.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // A task that blocks, and one that waits behind it.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { std::thread::sleep(std::time::Duration::from_millis(20)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.refused_in_system_call() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn refused_in_system_call(&self) -> u64 {
         self.refused(Refusal::Syscall)
     }
 
     /// All refusals, whatever the reason.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// for _ in 0..10 {
+    ///     runtime.spawn(async { (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    /// }
+    /// drop(runtime);
+    /// // Each signal is counted once.
+    /// let counted = metrics.asynchronous_preemptions() + metrics.refused_preemptions();
+    /// assert!(counted <= metrics.signals());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn refused_preemptions(&self) -> u64 {
         const { assert!(REFUSALS == 5) };
         self.refused_in_scheduler()
@@ -360,27 +682,108 @@ impl RuntimeMetrics {
     }
 
     /// Processors that moved to another worker because theirs was blocked in the kernel or out of reach.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // A task that blocks, and one that waits behind it.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { std::thread::sleep(std::time::Duration::from_millis(20)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.hand_overs() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn hand_overs(&self) -> u64 {
         self.shared.counters.hand_overs.load(Ordering::Relaxed)
     }
 
     /// Those among the hand-overs that the monitor made without a signal.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).async_preempt(false).build()?;
+    /// let metrics = runtime.metrics();
+    /// // Without preemption no signal finds out that the task blocks.
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.spawn(async { std::thread::sleep(std::time::Duration::from_millis(20)) });
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.hand_overs_without_signal() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn hand_overs_without_signal(&self) -> u64 {
         self.shared.counters.taken.load(Ordering::Relaxed)
     }
 
     /// Polls that were given back to the thread whose identity they have.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// let (begins, begun) = std::sync::mpsc::channel();
+    /// runtime.spawn(async move {
+    ///     begins.send(()).unwrap();
+    ///     while !STOP.load(Ordering::Relaxed) {}
+    /// });
+    /// begun.recv().unwrap();
+    /// // It goes on in the background, as an ordinary thread.
+    /// runtime.shutdown_timeout(Duration::from_millis(1));
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(Duration::from_millis(1));
+    ///     metrics.given_back() > 0
+    /// }));
+    /// STOP.store(true, Ordering::Relaxed);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn given_back(&self) -> u64 {
         self.shared.counters.given_back.load(Ordering::Relaxed)
     }
 
     /// Tasks that have overflowed their stacks, where the runtime goes on after that
     /// ([`Builder::on_stack_overflow`](super::Builder::on_stack_overflow)). Each has left a stack and a thread behind.
+    ///
+    /// ```
+    /// use preemptive::runtime::{Builder, OnStackOverflow};
+    ///
+    /// fn depth(of: u64) -> u64 {
+    ///     if of == 0 { 0 } else { 1 + std::hint::black_box(depth(of - 1)) }
+    /// }
+    ///
+    /// let runtime = Builder::new_multi_thread()
+    ///     .on_stack_overflow(OnStackOverflow::FailTask)
+    ///     .build()?;
+    /// assert!(runtime.block_on(runtime.spawn(async { depth(u64::MAX) })).is_err());
+    /// assert_eq!(runtime.metrics().stack_overflows(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stack_overflows(&self) -> u64 {
         self.shared.counters.overflows.load(Ordering::Relaxed)
     }
 
     /// Time slices that preempted polls have used up, the shorter turn that most of them have first included.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// for _ in 0..2 {
+    ///     runtime.spawn(async { while !STOP.load(Ordering::Relaxed) {} });
+    /// }
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.slices_used_up() > 0
+    /// }));
+    /// STOP.store(true, Ordering::Relaxed);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn slices_used_up(&self) -> u64 {
         self.shared
             .processors
@@ -390,26 +793,86 @@ impl RuntimeMetrics {
     }
 
     /// Polls begun.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let metrics = runtime.metrics();
+    /// runtime.block_on(runtime.spawn(preemptive::task::yield_now()))?;
+    /// assert_eq!(metrics.polls(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn polls(&self) -> u64 {
         self.shared.polls()
     }
 
     /// Preemption signals that the monitor sent, where a worker's own timer does not do it.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// runtime.spawn(async { while !STOP.load(Ordering::Relaxed) {} });
+    /// // Tasks that block lose their processors. When they go on to compute, the monitor stops them.
+    /// assert!((0..1_000).any(|_| {
+    ///     let task = runtime.spawn(async {
+    ///         std::thread::sleep(Duration::from_millis(20));
+    ///         (0..1_000_000_u64).fold(0, |a, b| a ^ std::hint::black_box(b))
+    ///     });
+    ///     runtime.block_on(task).unwrap();
+    ///     metrics.signals_sent_by_monitor() > 0
+    /// }));
+    /// STOP.store(true, Ordering::Relaxed);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn signals_sent_by_monitor(&self) -> u64 {
         self.shared.counters.signals.load(Ordering::Relaxed)
     }
 
     /// Signals, in this whole process, that had the preemption signal's number and were somebody else's.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let metrics = runtime.metrics();
+    /// let before = metrics.foreign_signals();
+    /// // SAFETY: the runtime has a handler for it, and the default is to ignore it.
+    /// unsafe { libc::raise(libc::SIGURG) };
+    /// assert!(metrics.foreign_signals() > before);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn foreign_signals(&self) -> u64 {
         signal::chained()
     }
 
     /// Fibers: stacks with a thread identity. Every poll in progress has one. Those whose stack has overflowed do not count.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // One is in use here.
+    /// let fibers = runtime.block_on(runtime.spawn(async move { metrics.fibers() }))?;
+    /// assert!(fibers > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn fibers(&self) -> usize {
         self.shared.supply.fiber_count.load(Ordering::Relaxed)
     }
 
     /// Fibers that no poll uses.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // Some are made before they are needed.
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.spare_fibers() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn spare_fibers(&self) -> usize {
         self.shared.spare_fibers.len()
     }
@@ -435,6 +898,17 @@ impl RuntimeMetrics {
 
     /// The most bytes of one fiber's stack that were ever in memory when somebody looked: this method, the one before, or the
     /// runtime before it gives pages back, which it does after about a second.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// runtime.block_on(runtime.spawn(async { std::hint::black_box([1_u8; 100_000]); }))?;
+    /// let metrics = runtime.metrics();
+    /// for fiber in 0..metrics.fibers() {
+    ///     let now = metrics.stack_committed_bytes(fiber);
+    ///     assert!(metrics.stack_high_water_bytes(fiber) >= now);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stack_high_water_bytes(&self, fiber: usize) -> usize {
         let most = |fiber: &Fiber| {
             fiber
@@ -446,31 +920,95 @@ impl RuntimeMetrics {
 
     /// Stack segments beyond the fibers' own stacks, in this whole process: in use, kept for the next call, and pooled.
     /// See [`stack::grow`](crate::stack::grow).
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let metrics = runtime.metrics();
+    /// let segments = preemptive::stack::grow(usize::MAX, 0, || metrics.stack_segments());
+    /// assert!(segments > 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stack_segments(&self) -> usize {
         stack::mapped()
     }
 
     /// Worker threads, with and without a processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let metrics = runtime.metrics();
+    /// assert!(metrics.worker_threads() >= 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn worker_threads(&self) -> usize {
         self.shared.supply.worker_count()
     }
 
     /// Worker threads that wait for a processor.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// // Some are made before they are needed.
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.spare_workers() > 0
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn spare_workers(&self) -> usize {
         self.shared.spare_workers.len()
     }
 
     /// Threads of the pool behind `spawn_blocking`.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// assert_eq!(metrics.num_blocking_threads(), 0);
+    /// runtime.block_on(runtime.spawn_blocking(|| ()))?;
+    /// // It is kept for the next closure.
+    /// assert_eq!(metrics.num_blocking_threads(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn num_blocking_threads(&self) -> usize {
         self.shared.blocking.threads()
     }
 
     /// Those of them that have nothing to do.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// runtime.block_on(runtime.spawn_blocking(|| ()))?;
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.num_idle_blocking_threads() == 1
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn num_idle_blocking_threads(&self) -> usize {
         self.shared.blocking.idle()
     }
 
     /// Functions that wait for a thread of that pool.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().max_blocking_threads(1).build()?;
+    /// let metrics = runtime.metrics();
+    /// let ((begins, begun), (go, may_go)) = (channel(), channel());
+    /// let first = runtime.spawn_blocking(move || { begins.send(()).unwrap(); may_go.recv() });
+    /// let second = runtime.spawn_blocking(|| ());
+    /// begun.recv().unwrap();
+    /// // The only thread has the other.
+    /// assert_eq!(metrics.blocking_queue_depth(), 1);
+    /// go.send(()).unwrap();
+    /// runtime.block_on(second)?;
+    /// assert_eq!(metrics.blocking_queue_depth(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn blocking_queue_depth(&self) -> usize {
         self.shared.blocking.queued()
     }

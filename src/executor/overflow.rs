@@ -12,6 +12,12 @@ use std::ptr::NonNull;
 /// What becomes of the process when a task overflows its stack: see [`Builder::on_stack_overflow`].
 ///
 /// [`Builder::on_stack_overflow`]: super::Builder::on_stack_overflow
+///
+/// ```
+/// use preemptive::runtime::OnStackOverflow;
+///
+/// assert_eq!(OnStackOverflow::default(), OnStackOverflow::Abort);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnStackOverflow {

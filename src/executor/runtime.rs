@@ -44,6 +44,14 @@ pub struct Runtime {
 /// A reference to a runtime: spawns and blocks on it from anywhere.
 ///
 /// It does not keep the runtime running: after the [`Runtime`] is dropped, what it spawns is cancelled.
+///
+/// ```
+/// let runtime = preemptive::runtime::Runtime::new()?;
+/// let handle = runtime.handle().clone();
+/// let task = std::thread::spawn(move || handle.spawn(async { 6 * 7 })).join().unwrap();
+/// assert_eq!(runtime.block_on(task)?, 42);
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -56,6 +64,17 @@ pub struct Handle {
 /// # Panics
 ///
 /// Dropping it panics if one that was made later still lives, unless the thread panics already.
+///
+/// ```
+/// use preemptive::runtime::{Handle, Runtime};
+///
+/// let runtime = Runtime::new()?;
+/// let guard = runtime.enter();
+/// assert_eq!(Handle::current().id(), runtime.handle().id());
+/// drop(guard);
+/// assert!(Handle::try_current().is_err());
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the runtime is current only while the guard lives"]
 pub struct EnterGuard<'a> {
@@ -67,6 +86,11 @@ pub struct EnterGuard<'a> {
 }
 
 /// There is no current runtime. Returned by [`Handle::try_current`].
+///
+/// ```
+/// let error = preemptive::runtime::Handle::try_current().unwrap_err();
+/// assert!(error.to_string().starts_with("there is no runtime here"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TryCurrentError {
     is_destroyed: bool,
@@ -74,12 +98,23 @@ pub struct TryCurrentError {
 
 impl TryCurrentError {
     /// Is it that no runtime was entered here?
+    ///
+    /// ```
+    /// let error = preemptive::runtime::Handle::try_current().unwrap_err();
+    /// assert!(error.is_missing_context());
+    /// ```
     pub fn is_missing_context(&self) -> bool {
         !self.is_destroyed
     }
 
     /// Is it that the thread's locals, which know it, are destroyed already? So it is in the last destructors of
     /// thread-locals.
+    ///
+    /// ```
+    /// // This thread is not about to end.
+    /// let error = preemptive::runtime::Handle::try_current().unwrap_err();
+    /// assert!(!error.is_thread_local_destroyed());
+    /// ```
     pub fn is_thread_local_destroyed(&self) -> bool {
         self.is_destroyed
     }
@@ -129,6 +164,12 @@ impl Runtime {
     /// # Errors
     ///
     /// As for [`Builder::build`].
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> io::Result<Runtime> {
         Builder::new_multi_thread().build()
     }
@@ -142,11 +183,28 @@ impl Runtime {
     }
 
     /// A handle to it.
+    ///
+    /// ```
+    /// use preemptive::runtime::{Handle, Runtime};
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let handle: Handle = runtime.handle().clone();
+    /// assert_eq!(handle.block_on(async { 6 * 7 }), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
     /// Starts a task. It runs whether or not its handle is awaited.
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// runtime.spawn(async move { sender.send(6 * 7) });
+    /// assert_eq!(receiver.recv(), Ok(42));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -157,6 +215,13 @@ impl Runtime {
     }
 
     /// Runs `f` on a thread where blocking is all there is: see [`task::spawn_blocking`](crate::task::spawn_blocking).
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let answer = runtime.spawn_blocking(|| 6 * 7);
+    /// assert_eq!(runtime.block_on(answer)?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F, R>(&self, f: F) -> JoinHandle<R>
     where
@@ -176,6 +241,15 @@ impl Runtime {
     /// If the future panics. Where this thread polls something already: inside another `block_on`, and in tasks of a
     /// current-thread runtime. A task of a multi-thread runtime may call it for such runtimes: the task waits, its thread
     /// goes on. Inside [`block_in_place`](crate::task::block_in_place) all of it is allowed.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// // It may borrow, and need not be `Send`.
+    /// let words = std::rc::Rc::new(["six", "seven"]);
+    /// let count = runtime.block_on(async { preemptive::task::yield_now().await; words.len() });
+    /// assert_eq!(count, 2);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         // Tokio's rule: who drives a current-thread runtime must not block.
@@ -184,11 +258,28 @@ impl Runtime {
     }
 
     /// Makes this runtime current on the calling thread: see [`Handle::enter`].
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let task = {
+    ///     let _guard = runtime.enter();
+    ///     preemptive::spawn(async { 6 * 7 })
+    /// };
+    /// assert_eq!(runtime.block_on(task)?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn enter(&self) -> EnterGuard<'_> {
         self.handle.enter()
     }
 
     /// What it has counted.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// runtime.block_on(runtime.spawn(async {}))?;
+    /// assert_eq!(runtime.metrics().spawned_tasks_count(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn metrics(&self) -> RuntimeMetrics {
         self.handle.metrics()
     }
@@ -201,11 +292,43 @@ impl Runtime {
     /// error.
     ///
     /// Blocking closures that wait for a thread are cancelled; those that have one are waited for likewise.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let (begins, begun) = std::sync::mpsc::channel();
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let hog = runtime.spawn(async move {
+    ///     begins.send(()).unwrap();
+    ///     while !STOP.load(Ordering::Relaxed) {}
+    /// });
+    /// begun.recv().unwrap();
+    /// runtime.shutdown_timeout(Duration::from_millis(10));
+    /// assert!(!hog.is_finished());
+    /// STOP.store(true, Ordering::Relaxed);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn shutdown_timeout(mut self, timeout: Duration) {
         self.shut_down(Some(timeout));
     }
 
     /// Ends the runtime without waiting: `shutdown_timeout(Duration::ZERO)`. Legal inside a task.
+    ///
+    /// ```
+    /// use preemptive::runtime::Runtime;
+    ///
+    /// let (runtime, other) = (Runtime::new()?, Runtime::new()?);
+    /// let never = other.spawn(std::future::pending::<()>());
+    /// let task = runtime.spawn(async {
+    ///     other.shutdown_background();
+    ///     never.await
+    /// });
+    /// assert!(runtime.block_on(task)?.unwrap_err().is_cancelled());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn shutdown_background(self) {
         if entered::is_polling() {
             // The task that calls is one of those that would be waited for, or holds up another.
@@ -377,6 +500,15 @@ impl Handle {
     /// # Panics
     ///
     /// If there is none.
+    ///
+    /// ```
+    /// use preemptive::runtime::{Handle, Runtime};
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let task = runtime.spawn(async { Handle::current().id() });
+    /// assert_eq!(runtime.block_on(task)?, runtime.handle().id());
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn current() -> Handle {
         match Handle::try_current() {
@@ -390,6 +522,15 @@ impl Handle {
     /// # Errors
     ///
     /// There is none, or the thread is ending and does not know any more.
+    ///
+    /// ```
+    /// use preemptive::runtime::{Handle, Runtime};
+    ///
+    /// assert!(Handle::try_current().is_err());
+    /// let runtime = Runtime::new()?;
+    /// assert!(runtime.block_on(async { Handle::try_current().is_ok() }));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn try_current() -> Result<Handle, TryCurrentError> {
         safepoint();
         match context::try_current() {
@@ -419,6 +560,18 @@ impl Handle {
     }
 
     /// Starts a task: see [`Runtime::spawn`]. After the runtime has ended the task is cancelled at once.
+    ///
+    /// ```
+    /// use preemptive::runtime::Runtime;
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let handle = runtime.handle().clone();
+    /// assert_eq!(runtime.block_on(handle.spawn(async { 6 * 7 }))?, 42);
+    /// drop(runtime);
+    /// let error = Runtime::new()?.block_on(handle.spawn(async { 6 * 7 })).unwrap_err();
+    /// assert!(error.is_cancelled());
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -461,6 +614,17 @@ impl Handle {
     }
 
     /// Runs `f` on a thread of the blocking pool: see [`task::spawn_blocking`](crate::task::spawn_blocking).
+    ///
+    /// ```
+    /// use preemptive::runtime::{Handle, Runtime};
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let handle = runtime.handle().clone();
+    /// // The runtime is current there.
+    /// let id = handle.spawn_blocking(|| Handle::current().id());
+    /// assert_eq!(runtime.block_on(id)?, handle.id());
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F, R>(&self, f: F) -> JoinHandle<R>
     where
@@ -492,6 +656,15 @@ impl Handle {
     /// # Panics
     ///
     /// As [`Runtime::block_on`].
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let handle = runtime.handle().clone();
+    /// // Inside a task, too: it waits, and starves nobody.
+    /// let task = runtime.spawn(async move { handle.block_on(async { 6 * 7 }) });
+    /// assert_eq!(runtime.block_on(task)?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.block_on_as(future, true)
@@ -508,6 +681,16 @@ impl Handle {
     }
 
     /// What the runtime has counted.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let metrics = runtime.handle().metrics();
+    /// drop(runtime);
+    /// // What was counted remains.
+    /// assert_eq!(metrics.num_workers(), 2);
+    /// assert_eq!(metrics.num_alive_tasks(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn metrics(&self) -> RuntimeMetrics {
         RuntimeMetrics {
             shared: Arc::clone(&self.shared),

@@ -69,6 +69,18 @@ impl Builder {
     /// # Errors
     ///
     /// [`build`](Self::build) returns `InvalidInput` for a name with a NUL byte.
+    ///
+    /// ```
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread().thread_name("shop").build()?;
+    /// let name = runtime.spawn_blocking(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(runtime.block_on(name)?.as_deref(), Some("shop"));
+    ///
+    /// let error = Builder::new_multi_thread().thread_name("a\0b").build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
         self.config.thread_name = ThreadName::Fixed(name.into());
         self
@@ -159,6 +171,16 @@ impl Builder {
     /// # Panics
     ///
     /// If `polls` is 0.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().event_interval(1).build()?;
+    /// let start = Instant::now();
+    /// runtime.block_on(async { preemptive::time::sleep(Duration::from_millis(1)).await });
+    /// assert!(start.elapsed() >= Duration::from_millis(1));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn event_interval(&mut self, polls: u32) -> &mut Self {
         assert!(polls > 0, "event_interval cannot be 0: use at least 1");
@@ -183,16 +205,39 @@ impl Builder {
     }
 
     /// Nothing: for Tokio's sake. Timers are always there, and there is no I/O driver.
+    ///
+    /// ```
+    /// // As Tokio's programs have it.
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread().enable_all().build()?;
+    /// assert_eq!(runtime.block_on(runtime.spawn(async { 6 * 7 }))?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn enable_all(&mut self) -> &mut Self {
         self
     }
 
     /// Nothing: for Tokio's sake. Timers are always there.
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, sleep, timeout};
+    ///
+    /// // It would be no different with `enable_time`.
+    /// let runtime = preemptive::runtime::Builder::new_current_thread().build()?;
+    /// let late = async { timeout(Duration::from_millis(1), std::future::pending::<()>()).await };
+    /// assert!(runtime.block_on(late).is_err());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn enable_time(&mut self) -> &mut Self {
         self
     }
 
     /// Nothing: for Tokio's sake. This runtime has no I/O driver. Tokio's sockets need a runtime of Tokio's.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn enable_io(&mut self) -> &mut Self {
         self
     }
@@ -202,6 +247,15 @@ impl Builder {
     /// # Panics
     ///
     /// If `capacity` is 0.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread()
+    ///     .enable_io()
+    ///     .max_io_events_per_tick(256)
+    ///     .build()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn max_io_events_per_tick(&mut self, capacity: usize) -> &mut Self {
         assert!(
@@ -216,6 +270,15 @@ impl Builder {
     /// # Panics
     ///
     /// If `capacity` is 0.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Builder::new_current_thread()
+    ///     .enable_io()
+    ///     .max_io_events_per_busy_tick(64)
+    ///     .build()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn max_io_events_per_busy_tick(&mut self, capacity: usize) -> &mut Self {
         assert!(
