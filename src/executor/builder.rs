@@ -265,8 +265,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`build`](Self::build) returns `InvalidInput` for a signal that cannot be used: one that is not caught, reports an error
-    /// of the program (`SIGSEGV`, say), or is glibc's own.
+    /// [`build`](Self::build) returns `InvalidInput` for a signal that cannot be used: one that cannot be caught, that
+    /// reports an error of the program (`SIGSEGV`, say), or that is glibc's own.
     ///
     /// ```
     /// use preemptive::runtime::Builder;
@@ -293,8 +293,8 @@ impl Builder {
 
     /// Whether polls are preempted at any instruction. Default: yes.
     ///
-    /// Without, they give way only where they enter the runtime. `PREEMPTIVE_ASYNC_PREEMPT=off` in the
-    /// environment says the same for a whole program, for debugging.
+    /// Without, they give way only where they enter the runtime: a poll that hogs holds its processor until it does.
+    /// `PREEMPTIVE_ASYNC_PREEMPT=off` in the environment says the same for a whole program, for debugging.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering};

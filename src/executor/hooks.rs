@@ -20,12 +20,14 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 /// ```
 /// use preemptive::runtime::{Builder, TaskMeta};
 ///
+/// let (told, lines) = std::sync::mpsc::channel();
 /// let runtime = Builder::new_current_thread()
-///     .on_task_spawn(|task: &TaskMeta<'_>| {
-///         println!("{} was spawned at {}", task.id(), task.spawned_at());
+///     .on_task_spawn(move |task: &TaskMeta<'_>| {
+///         told.send(format!("{} was spawned at {}", task.id(), task.spawned_at())).unwrap();
 ///     })
 ///     .build()?;
 /// runtime.spawn(async {});
+/// assert!(lines.try_recv().unwrap().contains("was spawned at"));
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Debug)]
@@ -218,11 +220,14 @@ impl Builder {
     /// [`on_thread_park`](Self::on_thread_park).
     ///
     /// ```
+    /// let (told, unparks) = std::sync::mpsc::channel();
     /// let runtime = preemptive::runtime::Builder::new_multi_thread()
     ///     .worker_threads(1)
-    ///     .on_thread_unpark(|| println!("there is something to do"))
+    ///     .on_thread_unpark(move || { told.send("there is something to do").unwrap(); })
     ///     .build()?;
-    /// runtime.block_on(runtime.spawn(async {}))?;
+    /// while unparks.try_recv().is_err() {
+    ///     runtime.block_on(runtime.spawn(async {}))?;
+    /// }
     /// # std::io::Result::Ok(())
     /// ```
     pub fn on_thread_unpark<F: Fn() + Send + Sync + 'static>(&mut self, hook: F) -> &mut Self {
@@ -233,7 +238,11 @@ impl Builder {
     /// Runs `hook` for every task that is spawned, on the thread that spawns it and before the task can run.
     ///
     /// A hook that spawns on the same runtime is called for that task as well. Closures of `spawn_blocking` are no
-    /// tasks, and local tasks, those of a `LocalSet` or a `LocalRuntime`, are not told of. If it panics, so does the call that spawns, and the task is cancelled.
+    /// tasks, and local tasks, those of a `LocalSet` or a `LocalRuntime`, are not told of.
+    ///
+    /// # Panics
+    ///
+    /// If it panics, so does the call that spawns, and the task is cancelled.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -81,19 +81,22 @@ impl fmt::Debug for RuntimeMetrics {
 }
 
 impl RuntimeMetrics {
-    /// How many processors there are: `worker_threads`.
+    /// How many processors there are: `worker_threads`, or 1 on a current-thread runtime.
     ///
     /// ```
-    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-    /// let metrics = runtime.metrics();
-    /// assert_eq!(metrics.num_workers(), 2);
+    /// use preemptive::runtime::Builder;
+    ///
+    /// let runtime = Builder::new_multi_thread().worker_threads(2).build()?;
+    /// assert_eq!(runtime.metrics().num_workers(), 2);
+    /// // Whoever calls `block_on`.
+    /// assert_eq!(Builder::new_current_thread().build()?.metrics().num_workers(), 1);
     /// # std::io::Result::Ok(())
     /// ```
     pub fn num_workers(&self) -> usize {
         self.shared.processors.len()
     }
 
-    /// Tasks that have been spawned and are not finished.
+    /// Tasks that have been spawned and are not finished. Closures of `spawn_blocking` are none.
     ///
     /// ```
     /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
@@ -102,7 +105,11 @@ impl RuntimeMetrics {
     /// assert_eq!(metrics.num_alive_tasks(), 1);
     /// task.abort();
     /// assert!(runtime.block_on(task).is_err());
-    /// assert_eq!(metrics.num_alive_tasks(), 0);
+    /// // Whoever awaits it may be on a little earlier.
+    /// assert!((0..10_000).any(|_| {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    ///     metrics.num_alive_tasks() == 0
+    /// }));
     /// # std::io::Result::Ok(())
     /// ```
     pub fn num_alive_tasks(&self) -> usize {
@@ -150,15 +157,16 @@ impl RuntimeMetrics {
     /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     /// let metrics = runtime.metrics();
     /// // They take turns: while one runs, the others wait.
-    /// let hogs = [(); 3].map(|()| runtime.spawn(async { while !STOP.load(Ordering::Relaxed) {} }));
+    /// for _ in 0..3 {
+    ///     runtime.spawn(async { while !STOP.load(Ordering::Relaxed) {} });
+    /// }
     /// assert!((0..10_000).any(|_| {
     ///     std::thread::sleep(std::time::Duration::from_millis(1));
     ///     metrics.preempted_depth() == 2
     /// }));
     /// STOP.store(true, Ordering::Relaxed);
-    /// for hog in hogs {
-    ///     runtime.block_on(hog)?;
-    /// }
+    /// // That waits until all have ended.
+    /// drop(runtime);
     /// assert_eq!(metrics.preempted_depth(), 0);
     /// # std::io::Result::Ok(())
     /// ```
@@ -176,8 +184,16 @@ impl RuntimeMetrics {
     /// ```
     /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     /// let metrics = runtime.metrics();
-    /// runtime.block_on(runtime.spawn(async {}))?;
-    /// assert_eq!(metrics.worker_local_queue_depth(0), 0);
+    /// // What a task spawns waits for its own processor first.
+    /// assert!((0..1_000).any(|_| {
+    ///     let metrics = metrics.clone();
+    ///     let depth = runtime.spawn(async move {
+    ///         preemptive::spawn(async {});
+    ///         preemptive::spawn(async {});
+    ///         metrics.worker_local_queue_depth(0)
+    ///     });
+    ///     runtime.block_on(depth).unwrap() == 2
+    /// }));
     /// # std::io::Result::Ok(())
     /// ```
     #[track_caller]
@@ -512,7 +528,10 @@ impl RuntimeMetrics {
     ///
     /// static STOP: AtomicBool = AtomicBool::new(false);
     ///
-    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).async_preempt(false).build()?;
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .worker_threads(1)
+    ///     .async_preempt(false)
+    ///     .build()?;
     /// let metrics = runtime.metrics();
     /// // It enters the runtime again and again.
     /// runtime.spawn(async {
@@ -520,8 +539,11 @@ impl RuntimeMetrics {
     ///         preemptive::safepoint();
     ///     }
     /// });
-    /// runtime.block_on(runtime.spawn(async { STOP.store(true, Ordering::Relaxed) }))?;
-    /// assert!(metrics.synchronous_preemptions() > 0);
+    /// assert!((0..1_000).any(|_| {
+    ///     runtime.block_on(runtime.spawn(async {})).unwrap();
+    ///     metrics.synchronous_preemptions() > 0
+    /// }));
+    /// STOP.store(true, Ordering::Relaxed);
     /// # std::io::Result::Ok(())
     /// ```
     pub fn synchronous_preemptions(&self) -> u64 {
@@ -668,7 +690,7 @@ impl RuntimeMetrics {
     ///     runtime.block_on(runtime.spawn(async {})).unwrap();
     /// }
     /// drop(runtime);
-    /// // Each signal is counted once.
+    /// // What a signal leads to is counted once.
     /// let counted = metrics.asynchronous_preemptions() + metrics.refused_preemptions();
     /// assert!(counted <= metrics.signals());
     /// # std::io::Result::Ok(())
@@ -701,7 +723,10 @@ impl RuntimeMetrics {
     /// Those among the hand-overs that the monitor made without a signal.
     ///
     /// ```
-    /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).async_preempt(false).build()?;
+    /// let runtime = preemptive::runtime::Builder::new_multi_thread()
+    ///     .worker_threads(1)
+    ///     .async_preempt(false)
+    ///     .build()?;
     /// let metrics = runtime.metrics();
     /// // Without preemption no signal finds out that the task blocks.
     /// assert!((0..1_000).any(|_| {
@@ -861,12 +886,11 @@ impl RuntimeMetrics {
         self.shared.supply.fiber_count.load(Ordering::Relaxed)
     }
 
-    /// Fibers that no poll uses.
+    /// Fibers that no poll uses. Some are made before they are needed.
     ///
     /// ```
     /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     /// let metrics = runtime.metrics();
-    /// // Some are made before they are needed.
     /// assert!((0..10_000).any(|_| {
     ///     std::thread::sleep(std::time::Duration::from_millis(1));
     ///     metrics.spare_fibers() > 0
@@ -944,12 +968,11 @@ impl RuntimeMetrics {
         self.shared.supply.worker_count()
     }
 
-    /// Worker threads that wait for a processor.
+    /// Worker threads that wait for a processor: for that of a worker that is blocked. A current-thread runtime has none.
     ///
     /// ```
     /// let runtime = preemptive::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     /// let metrics = runtime.metrics();
-    /// // Some are made before they are needed.
     /// assert!((0..10_000).any(|_| {
     ///     std::thread::sleep(std::time::Duration::from_millis(1));
     ///     metrics.spare_workers() > 0

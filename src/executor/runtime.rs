@@ -28,6 +28,12 @@ use std::time::{Duration, Instant};
 /// every identity's thread-locals. See [`shutdown_timeout`](Runtime::shutdown_timeout) for one that does not
 /// wait for ever.
 ///
+/// # Panics
+///
+/// Dropping it panics where something is polled, inside a task or a future of `block_on`, since it waits; the runtime
+/// ends in the background all the same. There [`shutdown_background`](Runtime::shutdown_background) does, or
+/// [`block_in_place`](crate::task::block_in_place).
+///
 /// ```
 /// let runtime = preemptive::runtime::Runtime::new().unwrap();
 /// let answer = runtime.block_on(async {
@@ -196,7 +202,7 @@ impl Runtime {
         &self.handle
     }
 
-    /// Starts a task. It runs whether or not its handle is awaited.
+    /// Starts a task. It runs whether or not its handle is awaited, or dropped.
     ///
     /// ```
     /// let (sender, receiver) = std::sync::mpsc::channel();
@@ -215,6 +221,10 @@ impl Runtime {
     }
 
     /// Runs `f` on a thread where blocking is all there is: see [`task::spawn_blocking`](crate::task::spawn_blocking).
+    ///
+    /// # Panics
+    ///
+    /// If the first thread of the pool cannot be created.
     ///
     /// ```
     /// let runtime = preemptive::runtime::Runtime::new()?;
@@ -547,9 +557,10 @@ impl Handle {
     ///
     /// ```
     /// let runtime = preemptive::runtime::Runtime::new().unwrap();
-    /// let _guard = runtime.handle().enter();
-    /// let task = preemptive::spawn(async { 1 });
-    /// # drop(task);
+    /// let guard = runtime.handle().enter();
+    /// let task = preemptive::spawn(async { 6 * 7 });
+    /// drop(guard);
+    /// assert_eq!(runtime.block_on(task).unwrap(), 42);
     /// ```
     pub fn enter(&self) -> EnterGuard<'_> {
         EnterGuard {
@@ -613,7 +624,12 @@ impl Handle {
         (handle, admit(&self.shared, owned, notified))
     }
 
-    /// Runs `f` on a thread of the blocking pool: see [`task::spawn_blocking`](crate::task::spawn_blocking).
+    /// Runs `f` on a thread of the blocking pool: see [`task::spawn_blocking`](crate::task::spawn_blocking). After the
+    /// runtime has ended it is cancelled at once.
+    ///
+    /// # Panics
+    ///
+    /// If the first thread of the pool cannot be created.
     ///
     /// ```
     /// use preemptive::runtime::{Handle, Runtime};

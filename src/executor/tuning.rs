@@ -147,10 +147,14 @@ impl Builder {
     ///
     /// ```
     /// let runtime = preemptive::runtime::Builder::new_multi_thread()
-    ///     .global_queue_interval(31)
-    ///     .event_interval(8)
+    ///     .worker_threads(1)
+    ///     .global_queue_interval(1)
     ///     .build()?;
-    /// # drop(runtime);
+    /// // Two tasks that yield to each other for ever, and one from outside.
+    /// for _ in 0..2 {
+    ///     runtime.spawn(async { loop { preemptive::task::yield_now().await } });
+    /// }
+    /// assert_eq!(runtime.block_on(runtime.spawn(async { 6 * 7 }))?, 42);
     /// # std::io::Result::Ok(())
     /// ```
     #[track_caller]
@@ -166,7 +170,7 @@ impl Builder {
     /// After so many polls a processor looks whether timers are due. Default 16.
     ///
     /// It is the cheap way to be on time where polls are short. Where they are not, a timer that is due preempts the
-    /// poll, whatever this is. ([`global_queue_interval`](Self::global_queue_interval) has an example.)
+    /// poll, whatever this is.
     ///
     /// # Panics
     ///
@@ -196,7 +200,8 @@ impl Builder {
     ///
     /// ```
     /// let runtime = preemptive::runtime::Builder::new_multi_thread().disable_lifo_slot().build()?;
-    /// # drop(runtime);
+    /// let task = runtime.spawn(async { preemptive::spawn(async { 6 * 7 }).await });
+    /// assert_eq!(runtime.block_on(task)??, 42);
     /// # std::io::Result::Ok(())
     /// ```
     pub fn disable_lifo_slot(&mut self) -> &mut Self {
@@ -219,7 +224,7 @@ impl Builder {
     /// Nothing: for Tokio's sake. Timers are always there.
     ///
     /// ```
-    /// use preemptive::time::{Duration, sleep, timeout};
+    /// use preemptive::time::{Duration, timeout};
     ///
     /// // It would be no different with `enable_time`.
     /// let runtime = preemptive::runtime::Builder::new_current_thread().build()?;
