@@ -41,6 +41,16 @@ pub mod __private {
 }
 
 /// Building runtimes, and handles to them.
+///
+/// ```
+/// use preemptive::runtime::{Builder, Handle};
+///
+/// let runtime = Builder::new_multi_thread().worker_threads(2).build()?;
+/// let handle: Handle = runtime.handle().clone();
+/// let thread = std::thread::spawn(move || handle.block_on(async { 6 * 7 }));
+/// assert_eq!(thread.join().unwrap(), 42);
+/// # std::io::Result::Ok(())
+/// ```
 pub mod runtime {
     pub use crate::executor::runtime::{EnterGuard, Handle, Runtime, TryCurrentError};
     pub use crate::executor::{
@@ -51,6 +61,18 @@ pub mod runtime {
 }
 
 /// Tasks: spawning, joining, aborting, yielding.
+///
+/// ```
+/// use preemptive::task;
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let aborted = task::spawn(std::future::pending::<()>());
+/// let blocking = task::spawn_blocking(|| "a file");
+/// aborted.abort();
+/// assert!(aborted.await.unwrap_err().is_cancelled());
+/// assert_eq!(blocking.await.unwrap(), "a file");
+/// # });
+/// ```
 pub mod task {
     pub use crate::executor::TaskBuilder as Builder;
     pub use crate::executor::coop::{self, Unconstrained, consume_budget, unconstrained};
@@ -62,12 +84,38 @@ pub mod task {
     pub use crate::executor::{block_in_place, spawn, spawn_blocking, yield_now};
 
     /// Futures that belong to tasks.
+    ///
+    /// ```
+    /// use preemptive::task::futures::TaskLocalFuture;
+    ///
+    /// preemptive::task_local! {
+    ///     static USER: &'static str;
+    /// }
+    ///
+    /// fn as_ada<F: Future>(request: F) -> TaskLocalFuture<&'static str, F> {
+    ///     USER.scope("ada", request)
+    /// }
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// assert_eq!(as_ada(async { USER.get() }).await, "ada");
+    /// # });
+    /// ```
     pub mod futures {
         pub use crate::executor::task_local::TaskLocalFuture;
     }
 }
 
 /// Tasks that talk to each other.
+///
+/// ```
+/// use preemptive::sync::channel;
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let (sender, receiver) = channel(1);
+/// preemptive::spawn(async move { sender.send("hello").await });
+/// assert_eq!(receiver.recv().await, Some("hello"));
+/// # });
+/// ```
 pub mod sync {
     pub use crate::executor::channel;
     pub use crate::executor::channel::channel;

@@ -85,6 +85,17 @@ pub fn poll_proceed(context: &mut Context<'_>) -> Poll<RestoreOnPending> {
 }
 
 /// What [`poll_proceed`] gives: with a budget, dropping it would put the piece back. Here there is nothing to put back.
+///
+/// ```
+/// use preemptive::task::coop::{self, RestoreOnPending};
+/// use std::future::poll_fn;
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let budget: RestoreOnPending = poll_fn(coop::poll_proceed).await;
+/// drop(budget);
+/// assert!(coop::has_budget_remaining());
+/// # });
+/// ```
 #[derive(Debug)]
 #[must_use = "code that is to run on Tokio as well keeps it until it knows whether it has made progress"]
 pub struct RestoreOnPending {
@@ -94,6 +105,17 @@ pub struct RestoreOnPending {
 
 impl RestoreOnPending {
     /// Says that the piece was used. Does nothing.
+    ///
+    /// ```
+    /// use preemptive::task::coop;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// let Poll::Ready(budget) = coop::poll_proceed(&mut Context::from_waker(Waker::noop())) else {
+    ///     panic!("there is always some budget");
+    /// };
+    /// budget.made_progress();
+    /// assert!(coop::has_budget_remaining());
+    /// ```
     pub fn made_progress(&self) {}
 }
 
@@ -109,6 +131,16 @@ pub fn cooperative<F: Future>(future: F) -> Coop<F> {
 }
 
 /// The future of [`cooperative`].
+///
+/// ```
+/// use preemptive::task::coop::{Coop, cooperative};
+/// use std::future::{Ready, ready};
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let five: Coop<Ready<u32>> = cooperative(ready(5));
+/// assert_eq!(five.await, 5);
+/// # });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Coop<F: Future> {
@@ -130,13 +162,19 @@ impl<F: Future> Future for Coop<F> {
 ///
 /// ```
 /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
-/// let (sender, mut receiver) = preemptive::sync::channel(1_000);
+/// let (sender, receiver) = preemptive::sync::channel(1_000);
 /// for number in 0..1_000 {
 ///     sender.send(number).await.unwrap();
 /// }
 /// drop(sender);
-/// let count = async { while receiver.recv().await.is_some() {} };
-/// preemptive::task::coop::unconstrained(count).await;
+/// let sum = async {
+///     let mut sum = 0;
+///     while let Some(number) = receiver.recv().await {
+///         sum += number;
+///     }
+///     sum
+/// };
+/// assert_eq!(preemptive::task::coop::unconstrained(sum).await, 499_500);
 /// # });
 /// ```
 pub fn unconstrained<F>(future: F) -> Unconstrained<F> {
@@ -144,6 +182,16 @@ pub fn unconstrained<F>(future: F) -> Unconstrained<F> {
 }
 
 /// The future of [`unconstrained`].
+///
+/// ```
+/// use preemptive::task::{Unconstrained, unconstrained};
+/// use std::future::{Ready, ready};
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let five: Unconstrained<Ready<u32>> = unconstrained(ready(5));
+/// assert_eq!(five.await, 5);
+/// # });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Unconstrained<F> {

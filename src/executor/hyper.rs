@@ -6,6 +6,22 @@
 //! for Tokio's sockets.
 //!
 //! What stands in handlers of requests may compute and block: other connections go on meanwhile.
+//!
+//! ```
+//! use hyper::rt::{Executor as _, Timer as _};
+//! use preemptive::hyper::{Executor, Timer};
+//! use preemptive::sync::channel;
+//!
+//! # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+//! // What hyper does with them.
+//! let (sender, receiver) = channel(1);
+//! Executor::new().execute(async move {
+//!     Timer::new().sleep(std::time::Duration::from_millis(1)).await;
+//!     sender.send("in time").await
+//! });
+//! assert_eq!(receiver.recv().await, Some("in time"));
+//! # });
+//! ```
 
 use super::runtime::Handle;
 use super::time;
@@ -36,6 +52,22 @@ pub struct Executor;
 
 impl Executor {
     /// There is only one.
+    ///
+    /// ```
+    /// use hyper::rt::Executor as _;
+    /// use preemptive::hyper::Executor;
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let (sender, receiver) = preemptive::sync::channel(2);
+    /// let executor = Executor::new();
+    /// for number in [1, 2] {
+    ///     let sender = sender.clone();
+    ///     executor.execute(async move { sender.send(number).await });
+    /// }
+    /// drop(sender);
+    /// assert_eq!(receiver.recv().await.unwrap() + receiver.recv().await.unwrap(), 3);
+    /// # });
+    /// ```
     pub fn new() -> Executor {
         Executor
     }
@@ -87,6 +119,19 @@ pub struct Timer;
 
 impl Timer {
     /// There is only one.
+    ///
+    /// ```
+    /// use hyper::rt::Timer as _;
+    /// use preemptive::hyper::Timer;
+    /// use std::time::Duration;
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let timer = Timer::new();
+    /// let deadline = timer.now() + Duration::from_millis(1);
+    /// timer.sleep_until(deadline).await;
+    /// assert!(timer.now() >= deadline);
+    /// # });
+    /// ```
     pub fn new() -> Timer {
         Timer
     }

@@ -71,7 +71,11 @@ where
 ///
 /// ```
 /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
-/// preemptive::task::yield_now().await;
+/// let task = preemptive::spawn(async { 6 * 7 });
+/// while !task.is_finished() {
+///     preemptive::task::yield_now().await;
+/// }
+/// assert_eq!(task.await.unwrap(), 42);
 /// # });
 /// ```
 pub async fn yield_now() {

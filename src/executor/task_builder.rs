@@ -42,11 +42,33 @@ const MAX_STACK: usize = 1 << 40;
 
 impl<'a> Builder<'a> {
     /// Nothing special, so far.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let task = preemptive::task::Builder::new().spawn(async { 6 * 7 })?;
+    /// assert_eq!(task.await?, 42);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn new() -> Builder<'a> {
         Builder::default()
     }
 
     /// What the task is called. The name is copied when the task is spawned.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut tasks = Vec::new();
+    /// for number in 0..3 {
+    ///     let name = format!("worker {number}");
+    ///     tasks.push(preemptive::task::Builder::new().name(&name).spawn(async move { number })?);
+    /// }
+    /// for (number, task) in tasks.into_iter().enumerate() {
+    ///     assert_eq!(task.await?, number);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn name(self, name: &'a str) -> Builder<'a> {
         Builder {
             name: Some(name),
@@ -85,6 +107,19 @@ impl<'a> Builder<'a> {
     /// # Panics
     ///
     /// Outside of a runtime.
+    ///
+    /// ```
+    /// use preemptive::task::Builder;
+    /// use std::io::ErrorKind;
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let task = Builder::new().stack_size(8 << 20).spawn(async { 6 * 7 })?;
+    /// assert_eq!(task.await?, 42);
+    /// let error = Builder::new().stack_size(usize::MAX).spawn(async {}).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> io::Result<JoinHandle<F::Output>>
     where
@@ -131,6 +166,20 @@ impl<'a> Builder<'a> {
     /// # Panics
     ///
     /// Where `spawn_local` does.
+    ///
+    /// ```
+    /// use preemptive::task::Builder;
+    /// use std::rc::Rc;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = preemptive::runtime::LocalRuntime::new()?;
+    /// runtime.block_on(async {
+    ///     let task = Builder::new().name("local").spawn_local(async { Rc::new(42) })?;
+    ///     assert_eq!(*task.await?, 42);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// # }
+    /// ```
     #[track_caller]
     pub fn spawn_local<F>(self, future: F) -> io::Result<JoinHandle<F::Output>>
     where
@@ -235,6 +284,14 @@ impl<'a> Builder<'a> {
     /// # Panics
     ///
     /// If the first thread of the pool cannot be created.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let builder = preemptive::task::Builder::new().name("reader");
+    /// let task = builder.spawn_blocking_on(|| "a file".len(), runtime.handle())?;
+    /// assert_eq!(runtime.block_on(task)?, 6);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn_blocking_on<F, R>(self, f: F, handle: &Handle) -> io::Result<JoinHandle<R>>
     where

@@ -146,6 +146,15 @@ impl<T: 'static> LocalKey<T> {
     /// # Panics
     ///
     /// Outside of a [`scope`](Self::scope) of this key.
+    ///
+    /// ```
+    /// preemptive::task_local! {
+    ///     static NAME: String;
+    /// }
+    ///
+    /// let length = NAME.sync_scope("ada".to_owned(), || NAME.with(|name| name.len()));
+    /// assert_eq!(length, 3);
+    /// ```
     #[track_caller]
     pub fn with<F, R>(&'static self, f: F) -> R
     where
@@ -208,6 +217,17 @@ impl<T: Clone + 'static> LocalKey<T> {
     /// # Panics
     ///
     /// As [`with`](Self::with).
+    ///
+    /// ```
+    /// preemptive::task_local! {
+    ///     static NUMBER: u32;
+    /// }
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let task = preemptive::spawn(NUMBER.scope(42, async { NUMBER.get() }));
+    /// assert_eq!(task.await.unwrap(), 42);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn get(&'static self) -> T {
         self.with(T::clone)
@@ -218,6 +238,15 @@ impl<T: Clone + 'static> LocalKey<T> {
     /// # Errors
     ///
     /// As for [`try_with`](Self::try_with).
+    ///
+    /// ```
+    /// preemptive::task_local! {
+    ///     static NUMBER: u32;
+    /// }
+    ///
+    /// assert!(NUMBER.try_get().is_err());
+    /// assert_eq!(NUMBER.sync_scope(42, || NUMBER.try_get()), Ok(42));
+    /// ```
     pub fn try_get(&'static self) -> Result<T, AccessError> {
         self.try_with(T::clone)
     }
@@ -267,6 +296,23 @@ impl Refused {
 }
 
 /// The future of [`LocalKey::scope`].
+///
+/// ```
+/// use preemptive::task::futures::TaskLocalFuture;
+///
+/// preemptive::task_local! {
+///     static NUMBER: u32;
+/// }
+///
+/// struct Request<F> {
+///     work: TaskLocalFuture<u32, F>,
+/// }
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let request = Request { work: NUMBER.scope(42, async { NUMBER.get() }) };
+/// assert_eq!(request.work.await, 42);
+/// # });
+/// ```
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct TaskLocalFuture<T: 'static, F> {
     key: &'static LocalKey<T>,
@@ -357,6 +403,21 @@ impl<T: fmt::Debug + 'static, F> fmt::Debug for TaskLocalFuture<T, F> {
 }
 
 /// There is no value under this key here. Returned by [`LocalKey::try_with`].
+///
+/// ```
+/// use preemptive::task::AccessError;
+///
+/// preemptive::task_local! {
+///     static USER: &'static str;
+/// }
+///
+/// fn greeting() -> Result<String, AccessError> {
+///     Ok(format!("Hello, {}!", USER.try_get()?))
+/// }
+///
+/// assert_eq!(greeting().unwrap_err().to_string(), "the task-local has no value here");
+/// assert_eq!(USER.sync_scope("Ada", greeting), Ok("Hello, Ada!".to_owned()));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AccessError {
     _private: (),

@@ -9,6 +9,21 @@
 //! Nothing is copied: what points into a stack stays valid. Rust lets nobody move a live stack, as Go does; segments
 //! are what [GCC's split stacks](https://gcc.gnu.org/wiki/SplitStacks) and the crate
 //! [`stacker`](https://docs.rs/stacker) have shown to work.
+//!
+//! ```
+//! use preemptive::stack;
+//!
+//! struct List(Option<Box<List>>);
+//!
+//! fn length(list: &List) -> u64 {
+//!     stack::grow(64 << 10, 1 << 20, || list.0.as_ref().map_or(0, |rest| 1 + length(rest)))
+//! }
+//!
+//! # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+//! let list = (0..1_000).fold(List(None), |rest, _| List(Some(Box::new(rest))));
+//! assert_eq!(preemptive::spawn(async move { length(&list) }).await.unwrap(), 1_000);
+//! # });
+//! ```
 
 // Inside, this is the layer of stacks and the fibers on them: memory, thread identity, suspending, giving back.
 //

@@ -4,10 +4,33 @@ use std::error::Error;
 use std::fmt;
 
 /// The channel is closed. The value comes back.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{SendError, channel};
+///
+/// let (sender, receiver) = channel(1);
+/// drop(receiver);
+/// let SendError(value) = sender.blocking_send('a').unwrap_err();
+/// assert_eq!(value, 'a');
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
 /// Why [`try_send`](super::Sender::try_send) has not sent. The value comes back.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{TrySendError, channel};
+///
+/// let (sender, receiver) = channel(1);
+/// sender.try_send('a').unwrap();
+/// assert_eq!(sender.try_send('b'), Err(TrySendError::Full('b')));
+/// drop(receiver);
+/// assert_eq!(sender.try_send('b'), Err(TrySendError::Closed('b')));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// The channel is full; for one without room: nobody waits for a value.
@@ -17,6 +40,17 @@ pub enum TrySendError<T> {
 }
 
 /// Why [`try_recv`](super::Receiver::try_recv) has no value.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{TryRecvError, channel};
+///
+/// let (sender, receiver) = channel::<char>(1);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// drop(sender);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryRecvError {
     /// There is none now.
@@ -27,6 +61,15 @@ pub enum TryRecvError {
 
 impl<T> SendError<T> {
     /// What was to be sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = preemptive::sync::channel(1);
+    /// drop(receiver);
+    /// let error = sender.blocking_send("gone".to_owned()).unwrap_err();
+    /// assert_eq!(error.into_inner(), "gone");
+    /// ```
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -34,6 +77,14 @@ impl<T> SendError<T> {
 
 impl<T> TrySendError<T> {
     /// What was to be sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = preemptive::sync::channel(0);
+    /// let error = sender.try_send("later".to_owned()).unwrap_err();
+    /// assert_eq!(error.into_inner(), "later");
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             TrySendError::Full(value) | TrySendError::Closed(value) => value,

@@ -107,11 +107,54 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The side of a [`channel`] that sends. Clones send to the same channel.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{Sender, channel};
+///
+/// // A channel ends with its last sender.
+/// fn answer(question: u32, sender: Sender<u32>) {
+///     sender.blocking_send(question * 2).unwrap();
+/// }
+///
+/// let (sender, receiver) = channel(2);
+/// answer(1, sender.clone());
+/// answer(2, sender);
+/// assert_eq!(receiver.blocking_recv(), Some(2));
+/// assert_eq!(receiver.blocking_recv(), Some(4));
+/// assert_eq!(receiver.blocking_recv(), None);
+/// ```
 pub struct Sender<T> {
     core: Arc<Core<T>>,
 }
 
 /// The side of a [`channel`] that receives. Clones share the values: each goes to one of them.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{Receiver, channel};
+///
+/// async fn count(receiver: Receiver<u32>) -> usize {
+///     let mut count = 0;
+///     while receiver.recv().await.is_some() {
+///         count += 1;
+///     }
+///     count
+/// }
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let (sender, receiver) = channel(4);
+/// let one = preemptive::spawn(count(receiver.clone()));
+/// let other = preemptive::spawn(count(receiver));
+/// for number in 0..100 {
+///     sender.send(number).await.unwrap();
+/// }
+/// drop(sender);
+/// assert_eq!(one.await.unwrap() + other.await.unwrap(), 100);
+/// # })
+/// ```
 pub struct Receiver<T> {
     core: Arc<Core<T>>,
 }
@@ -154,7 +197,8 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// If there is neither, or the channel is closed: the value comes back.
+    /// [`TrySendError::Full`] if there is neither, [`TrySendError::Closed`] if the channel is closed. The value comes back
+    /// in it.
     ///
     /// # Examples
     ///
@@ -192,31 +236,83 @@ impl<T> Sender<T> {
     }
 
     /// Is the channel closed? Sending fails then, for good.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = preemptive::sync::channel::<()>(1);
+    /// assert!(!sender.is_closed());
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
 
     /// How many values there is room for now, at some moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = preemptive::sync::channel(3);
+    /// sender.try_send('a').unwrap();
+    /// assert_eq!(sender.capacity(), 2);
+    /// ```
     pub fn capacity(&self) -> usize {
         self.core.capacity().saturating_sub(self.core.len())
     }
 
     /// How many values there was room for in the beginning: what [`channel`] was called with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = preemptive::sync::channel(3);
+    /// sender.try_send('a').unwrap();
+    /// assert_eq!(sender.max_capacity(), 3);
+    /// ```
     pub fn max_capacity(&self) -> usize {
         self.core.capacity()
     }
 
     /// How many values are in the channel, at some moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = preemptive::sync::channel(3);
+    /// sender.try_send('a').unwrap();
+    /// sender.try_send('b').unwrap();
+    /// assert_eq!(sender.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.core.len()
     }
 
     /// Is there none, at some moment?
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = preemptive::sync::channel(3);
+    /// assert!(sender.is_empty());
+    /// sender.try_send('a').unwrap();
+    /// assert!(!sender.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Do both send to the same channel?
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = preemptive::sync::channel::<()>(1);
+    /// let (other, _receiver) = preemptive::sync::channel(1);
+    /// assert!(sender.same_channel(&sender.clone()));
+    /// assert!(!sender.same_channel(&other));
+    /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         Arc::ptr_eq(&self.core, &other.core)
     }
@@ -260,7 +356,21 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// If there is none now, or will be none.
+    /// [`TryRecvError::Empty`] if there is none now; [`TryRecvError::Disconnected`] if there will be none: the channel is
+    /// closed, and everything was received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::sync::channel::TryRecvError;
+    ///
+    /// let (sender, receiver) = preemptive::sync::channel(1);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.try_send('a').unwrap();
+    /// drop(sender);
+    /// assert_eq!(receiver.try_recv(), Ok('a'));
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         parked::try_receive(&self.core)
@@ -302,21 +412,60 @@ impl<T> Receiver<T> {
     }
 
     /// Is the channel closed? There may still be values in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = preemptive::sync::channel(1);
+    /// sender.try_send('a').unwrap();
+    /// drop(sender);
+    /// assert!(receiver.is_closed());
+    /// assert_eq!(receiver.try_recv(), Ok('a'));
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
 
     /// How many values are in the channel, at some moment. One that a sender waits with is not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = preemptive::sync::channel(3);
+    /// sender.try_send('a').unwrap();
+    /// sender.try_send('b').unwrap();
+    /// receiver.try_recv().unwrap();
+    /// assert_eq!(receiver.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.core.len()
     }
 
     /// Is there none, at some moment?
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = preemptive::sync::channel(1);
+    /// sender.try_send('a').unwrap();
+    /// assert!(!receiver.is_empty());
+    /// receiver.try_recv().unwrap();
+    /// assert!(receiver.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Do both receive from the same channel?
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_sender, receiver) = preemptive::sync::channel::<()>(1);
+    /// let (_sender, other) = preemptive::sync::channel(1);
+    /// assert!(receiver.same_channel(&receiver.clone()));
+    /// assert!(!receiver.same_channel(&other));
+    /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         Arc::ptr_eq(&self.core, &other.core)
     }

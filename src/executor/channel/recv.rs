@@ -13,6 +13,24 @@ use std::task::{Context, Poll};
 ///
 /// Dropped before it is done, it receives nothing: a value that has been handed to it meanwhile goes back, and is the
 /// next to be received.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{Recv, channel};
+/// use preemptive::time::{Duration, timeout};
+/// use std::pin::Pin;
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let (sender, receiver) = channel(1);
+/// let mut next: Pin<Box<Recv<'_, char>>> = Box::pin(receiver.recv());
+/// assert!(timeout(Duration::ZERO, next.as_mut()).await.is_err());
+/// // It has kept its place: it, not who came later, receives what is sent now.
+/// sender.send('a').await.unwrap();
+/// assert!(receiver.try_recv().is_err());
+/// assert_eq!(next.await, Some('a'));
+/// # });
+/// ```
 #[must_use = "nothing is received before this is awaited"]
 pub struct Recv<'a, T> {
     core: &'a Core<T>,

@@ -14,6 +14,23 @@ use std::task::{Context, Poll};
 ///
 /// Dropped before a receiver has taken the value, or made room for it, it takes the value with it: that is not sent, but
 /// dropped.
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::sync::channel::{Send, channel};
+/// use preemptive::time::{Duration, timeout};
+/// use std::pin::Pin;
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// let (sender, receiver) = channel(0);
+/// let mut waiting: Pin<Box<Send<'_, char>>> = Box::pin(sender.send('a'));
+/// assert!(timeout(Duration::ZERO, waiting.as_mut()).await.is_err());
+/// // It waits still, with its value.
+/// assert_eq!(receiver.try_recv(), Ok('a'));
+/// assert!(waiting.await.is_ok());
+/// # });
+/// ```
 #[must_use = "nothing is sent before this is awaited"]
 pub struct Send<'a, T> {
     core: &'a Core<T>,

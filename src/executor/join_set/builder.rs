@@ -36,6 +36,19 @@ impl<'a, T: 'static> Builder<'a, T> {
     }
 
     /// What the task is called: see [`task::Builder::name`](crate::task::Builder::name).
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// for number in 0..3 {
+    ///     set.build_task().name(&format!("worker {number}")).spawn(async move { number })?;
+    /// }
+    /// let mut outputs = set.join_all().await;
+    /// outputs.sort();
+    /// assert_eq!(outputs, [0, 1, 2]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn name(self, name: &'a str) -> Builder<'a, T> {
         Builder {
             task: self.task.name(name),
@@ -45,6 +58,16 @@ impl<'a, T: 'static> Builder<'a, T> {
 
     /// Bytes of stack that each poll of the task has, at least: see
     /// [`task::Builder::stack_size`](crate::task::Builder::stack_size).
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// let deep = set.build_task().stack_size(64 << 20);
+    /// deep.spawn(async { preemptive::stack::remaining() })?;
+    /// assert!(set.join_next().await.unwrap()?.unwrap() > 63 << 20);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn stack_size(self, bytes: usize) -> Builder<'a, T> {
         Builder {
             task: self.task.stack_size(bytes),
@@ -61,6 +84,16 @@ impl<'a, T: 'static> Builder<'a, T> {
     /// # Panics
     ///
     /// Outside of a runtime.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// let abort = set.build_task().name("endless").spawn(std::future::pending::<()>())?;
+    /// abort.abort();
+    /// assert!(set.join_next().await.unwrap().unwrap_err().is_cancelled());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> io::Result<AbortHandle>
     where
@@ -75,6 +108,14 @@ impl<'a, T: 'static> Builder<'a, T> {
     /// # Errors
     ///
     /// As for [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.build_task().name("adder").spawn_on(async { 1 + 1 }, runtime.handle())?;
+    /// assert_eq!(runtime.block_on(set.join_all()), [2]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_on<F>(self, future: F, handle: &Handle) -> io::Result<AbortHandle>
     where
@@ -93,6 +134,20 @@ impl<'a, T: 'static> Builder<'a, T> {
     /// # Panics
     ///
     /// Where [`spawn_local`](crate::task::spawn_local) does.
+    ///
+    /// ```
+    /// use preemptive::task::JoinSet;
+    /// use std::rc::Rc;
+    ///
+    /// let runtime = preemptive::runtime::LocalRuntime::new()?;
+    /// let outputs = runtime.block_on(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.build_task().name("local").spawn_local(async { Rc::new(42) })?;
+    ///     std::io::Result::Ok(set.join_all().await)
+    /// })?;
+    /// assert_eq!(*outputs[0], 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_local<F>(self, future: F) -> io::Result<AbortHandle>
     where
@@ -106,6 +161,18 @@ impl<'a, T: 'static> Builder<'a, T> {
     /// # Errors
     ///
     /// As for [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// use preemptive::task::{JoinSet, LocalSet};
+    /// use std::rc::Rc;
+    ///
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let (local_set, mut set) = (LocalSet::new(), JoinSet::new());
+    /// set.build_task().name("local").spawn_local_on(async { Rc::new(42) }, &local_set)?;
+    /// let outputs = local_set.block_on(&runtime, set.join_all());
+    /// assert_eq!(*outputs[0], 42);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_local_on<F>(self, future: F, local_set: &LocalSet) -> io::Result<AbortHandle>
     where
@@ -125,6 +192,15 @@ impl<'a, T: 'static> Builder<'a, T> {
     /// # Panics
     ///
     /// Outside of a runtime; if the first thread of the pool cannot be created.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.build_task().name("reader").spawn_blocking(|| "a file".len())?;
+    /// assert_eq!(set.join_all().await, [6]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F>(self, f: F) -> io::Result<AbortHandle>
     where
@@ -143,6 +219,14 @@ impl<'a, T: 'static> Builder<'a, T> {
     /// # Panics
     ///
     /// If the first thread of the pool cannot be created.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new()?;
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.build_task().name("reader").spawn_blocking_on(|| "a file".len(), runtime.handle())?;
+    /// assert_eq!(runtime.block_on(set.join_all()), [6]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_blocking_on<F>(self, f: F, handle: &Handle) -> io::Result<AbortHandle>
     where

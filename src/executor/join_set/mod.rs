@@ -1,4 +1,17 @@
 //! Many tasks, joined in the order in which they finish.
+//!
+//! ```
+//! use preemptive::task::JoinSet;
+//! use preemptive::task::join_set::Builder;
+//!
+//! # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+//! let mut set = JoinSet::new();
+//! let builder: Builder<'_, u32> = set.build_task();
+//! builder.name("the answer").spawn(async { 6 * 7 }).unwrap();
+//! set.spawn(async { 1 });
+//! assert_eq!(set.join_all().await.iter().sum::<u32>(), 43);
+//! # });
+//! ```
 
 mod builder;
 mod finished;
@@ -60,6 +73,11 @@ struct Member<T> {
 
 impl<T> JoinSet<T> {
     /// A set without tasks.
+    ///
+    /// ```
+    /// let set = preemptive::task::JoinSet::<u32>::new();
+    /// assert!(set.is_empty());
+    /// ```
     pub fn new() -> JoinSet<T> {
         JoinSet {
             members: Slab::new(),
@@ -70,11 +88,32 @@ impl<T> JoinSet<T> {
     }
 
     /// How many tasks are in the set: those that run, and those that have finished and were not joined yet.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.spawn(async { 1 });
+    /// set.spawn(async { 2 });
+    /// assert_eq!(set.len(), 2);
+    /// set.join_next().await;
+    /// assert_eq!(set.len(), 1);
+    /// # });
+    /// ```
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
     /// Whether there is no task in the set.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.spawn(async {});
+    /// assert!(!set.is_empty());
+    /// set.join_next().await;
+    /// assert!(set.is_empty());
+    /// # });
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -137,6 +176,19 @@ impl<T> JoinSet<T> {
     /// # Cancel safety
     ///
     /// It is cancel safe: if the wait is given up, no task has been taken out.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// let (sender, receiver) = preemptive::sync::channel(1);
+    /// set.spawn(async move { receiver.recv().await });
+    /// set.spawn(async { Some("early") });
+    /// assert_eq!(set.join_next().await.unwrap().unwrap(), Some("early"));
+    /// sender.send("late").await.unwrap();
+    /// assert_eq!(set.join_next().await.unwrap().unwrap(), Some("late"));
+    /// assert!(set.join_next().await.is_none());
+    /// # });
+    /// ```
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         poll_fn(|context| self.poll_join_next(context)).await
     }
@@ -187,6 +239,20 @@ impl<T> JoinSet<T> {
     /// # Errors
     ///
     /// As for a [`JoinHandle`].
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// let spawned = set.spawn(async { "done" }).id();
+    /// let joined = loop {
+    ///     match set.try_join_next_with_id() {
+    ///         Some(joined) => break joined,
+    ///         None => preemptive::task::yield_now().await,
+    ///     }
+    /// };
+    /// assert_eq!(joined.unwrap(), (spawned, "done"));
+    /// # });
+    /// ```
     pub fn try_join_next_with_id(&mut self) -> Option<Result<(Id, T), JoinError>> {
         safepoint();
         self.pop(None).map(Member::output_with_id)
@@ -201,6 +267,18 @@ impl<T> JoinSet<T> {
     /// # Errors
     ///
     /// As for a [`JoinHandle`].
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.spawn(async { "done" });
+    /// let joined = poll_fn(|context| set.poll_join_next(context)).await;
+    /// assert_eq!(joined.unwrap().unwrap(), "done");
+    /// assert!(poll_fn(|context| set.poll_join_next(context)).await.is_none());
+    /// # });
+    /// ```
     pub fn poll_join_next(
         &mut self,
         context: &mut Context<'_>,
@@ -214,6 +292,17 @@ impl<T> JoinSet<T> {
     /// # Errors
     ///
     /// As for a [`JoinHandle`].
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// let spawned = set.spawn(async { "done" }).id();
+    /// let joined = poll_fn(|context| set.poll_join_next_with_id(context)).await;
+    /// assert_eq!(joined.unwrap().unwrap(), (spawned, "done"));
+    /// # });
+    /// ```
     pub fn poll_join_next_with_id(
         &mut self,
         context: &mut Context<'_>,
@@ -276,6 +365,19 @@ impl<T> JoinSet<T> {
     /// have ended.
     ///
     /// See [`JoinHandle::abort`] for what an abort does. Destructors of the futures never run inside this call.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.spawn(std::future::pending::<()>());
+    /// set.spawn(std::future::pending());
+    /// set.abort_all();
+    /// assert_eq!(set.len(), 2);
+    /// while let Some(result) = set.join_next().await {
+    ///     assert!(result.unwrap_err().is_cancelled());
+    /// }
+    /// # });
+    /// ```
     pub fn abort_all(&mut self) {
         let mut members: Vec<_> = self.members.iter().map(|(_, member)| member).collect();
         members.sort_unstable_by_key(|member| member.number);
@@ -287,7 +389,7 @@ impl<T> JoinSet<T> {
     /// ```
     /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
     /// let mut set = preemptive::task::JoinSet::new();
-    /// let (sender, mut receiver) = preemptive::sync::channel(1);
+    /// let (sender, receiver) = preemptive::sync::channel(1);
     /// set.spawn(async move { sender.send("still here").await });
     /// set.detach_all();
     /// assert!(set.is_empty());

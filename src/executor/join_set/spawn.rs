@@ -13,6 +13,17 @@ impl<T: 'static> JoinSet<T> {
     /// # Panics
     ///
     /// Outside of a runtime.
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// let (endless, short) = (set.spawn(std::future::pending()), set.spawn(async { "done" }));
+    /// let (id, output) = set.join_next_with_id().await.unwrap().unwrap();
+    /// assert_eq!((id, output), (short.id(), "done"));
+    /// endless.abort();
+    /// assert!(set.join_next().await.unwrap().unwrap_err().is_cancelled());
+    /// # });
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&mut self, future: F) -> AbortHandle
     where
@@ -67,6 +78,13 @@ impl<T: 'static> JoinSet<T> {
     /// # Panics
     ///
     /// If the first thread of the pool cannot be created.
+    ///
+    /// ```
+    /// let runtime = preemptive::runtime::Runtime::new().unwrap();
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.spawn_blocking_on(|| 1 + 1, runtime.handle());
+    /// assert_eq!(runtime.block_on(set.join_all()), [2]);
+    /// ```
     #[track_caller]
     pub fn spawn_blocking_on<F>(&mut self, f: F, handle: &Handle) -> AbortHandle
     where
@@ -104,6 +122,17 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// Starts a task that is not `Send` on `local_set`, and puts it into the set: see [`LocalSet::spawn_local`].
+    ///
+    /// ```
+    /// use preemptive::task::{JoinSet, LocalSet};
+    /// use std::rc::Rc;
+    ///
+    /// let runtime = preemptive::runtime::Runtime::new().unwrap();
+    /// let (local_set, mut set) = (LocalSet::new(), JoinSet::new());
+    /// set.spawn_local_on(async { Rc::new(42) }, &local_set);
+    /// let outputs = local_set.block_on(&runtime, set.join_all());
+    /// assert_eq!(*outputs[0], 42);
+    /// ```
     #[track_caller]
     pub fn spawn_local_on<F>(&mut self, future: F, local_set: &LocalSet) -> AbortHandle
     where
@@ -113,6 +142,16 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// For a task of the set with a name, or a larger stack: see [`Builder`].
+    ///
+    /// ```
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut set = preemptive::task::JoinSet::new();
+    /// set.build_task().name("the answer").stack_size(8 << 20).spawn(async { 6 * 7 })?;
+    /// assert_eq!(set.len(), 1);
+    /// assert_eq!(set.join_all().await, [42]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn build_task(&mut self) -> Builder<'_, T> {
         Builder::new(self)
     }

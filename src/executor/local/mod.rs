@@ -188,6 +188,21 @@ pub struct LocalSet {
 }
 
 /// While it lives, a [`LocalSet`] is current on this thread. Made by [`LocalSet::enter`].
+///
+/// ```
+/// use preemptive::task::{LocalEnterGuard, LocalSet, spawn_local};
+///
+/// let runtime = preemptive::runtime::Runtime::new().unwrap();
+/// let (outer, inner) = (LocalSet::new(), LocalSet::new());
+/// let _outer: LocalEnterGuard = outer.enter();
+/// {
+///     let _inner: LocalEnterGuard = inner.enter();
+///     spawn_local(std::future::pending::<()>());
+/// }
+/// // `outer` is current again.
+/// let task = spawn_local(async { 42 });
+/// assert_eq!(outer.block_on(&runtime, task).unwrap(), 42);
+/// ```
 #[must_use = "the set is current only while the guard lives"]
 pub struct LocalEnterGuard {
     before: Option<Arc<Local>>,
@@ -217,6 +232,16 @@ impl fmt::Debug for LocalEnterGuard {
 
 impl LocalSet {
     /// An empty set, of the calling thread.
+    ///
+    /// ```
+    /// use preemptive::task::LocalSet;
+    /// use preemptive::time::{Duration, timeout};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// // A set without tasks is done at once.
+    /// assert!(timeout(Duration::ZERO, LocalSet::new()).await.is_ok());
+    /// # });
+    /// ```
     pub fn new() -> LocalSet {
         LocalSet {
             shared: Arc::new(Local::new()),
@@ -246,6 +271,20 @@ impl LocalSet {
     /// Starts a task on this set. It runs when the set is polled next, whether or not its handle is awaited.
     ///
     /// Unlike [`spawn_local`], this works anywhere on the set's thread.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// let runtime = preemptive::runtime::Runtime::new().unwrap();
+    /// let set = preemptive::task::LocalSet::new();
+    /// let done = Rc::new(Cell::new(false));
+    /// let inside = done.clone();
+    /// set.spawn_local(async move { inside.set(true) });
+    /// assert!(!done.get());
+    /// runtime.block_on(set);
+    /// assert!(done.get());
+    /// ```
     #[track_caller]
     pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -272,6 +311,18 @@ impl LocalSet {
     /// # Panics
     ///
     /// If the future panics; where [`Runtime::block_on`] may not be called.
+    ///
+    /// ```
+    /// use preemptive::task::{LocalSet, spawn_local};
+    ///
+    /// let runtime = preemptive::runtime::Runtime::new().unwrap();
+    /// let set = LocalSet::new();
+    /// let answer = set.block_on(&runtime, async {
+    ///     let not_send = std::rc::Rc::new(42);
+    ///     spawn_local(async move { *not_send }).await.unwrap()
+    /// });
+    /// assert_eq!(answer, 42);
+    /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, runtime: &Runtime, future: F) -> F::Output {
         runtime.block_on(self.run_until(future))
@@ -285,6 +336,21 @@ impl LocalSet {
     /// # Cancel safety
     ///
     /// As cancel safe as `future`; the set's tasks stay.
+    ///
+    /// ```
+    /// use preemptive::sync::channel;
+    /// use preemptive::task::{LocalSet, spawn_local};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let set = LocalSet::new();
+    /// let (sender, receiver) = channel(1);
+    /// let task = set.run_until(async { spawn_local(async move { receiver.recv().await }) }).await;
+    /// // The task is still on the set.
+    /// assert!(!task.is_finished());
+    /// sender.send(42).await.unwrap();
+    /// assert_eq!(set.run_until(task).await.unwrap(), Some(42));
+    /// # });
+    /// ```
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
         let poller = self.pollers.enter();
         let mut future = pin!(future);

@@ -35,6 +35,17 @@ impl AbortHandle {
     }
 
     /// Cancels the task, as [`JoinHandle::abort`](super::JoinHandle::abort) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    ///     let task = preemptive::spawn(std::future::pending::<()>());
+    ///     let abort = task.abort_handle();
+    ///     preemptive::spawn(async move { abort.abort() });
+    ///     assert!(task.await.unwrap_err().is_cancelled());
+    /// })
+    /// ```
     pub fn abort(&self) {
         safepoint();
         self.0.abort();
@@ -44,12 +55,36 @@ impl AbortHandle {
     /// overflowed its stack, in a runtime that goes on then.
     ///
     /// Right after [`abort`](AbortHandle::abort) it may still be `false`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    ///     let (sender, receiver) = preemptive::sync::channel::<()>(1);
+    ///     let task = preemptive::spawn(async move { receiver.recv().await });
+    ///     let abort = task.abort_handle();
+    ///     assert!(!abort.is_finished());
+    ///     drop(sender);
+    ///     task.await.unwrap();
+    ///     assert!(abort.is_finished());
+    /// })
+    /// ```
     pub fn is_finished(&self) -> bool {
         safepoint();
         self.0.state().load().is_complete()
     }
 
     /// Which task it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    ///     let task = preemptive::spawn(async { preemptive::task::id() });
+    ///     let abort = task.abort_handle();
+    ///     assert_eq!(task.await.unwrap(), abort.id());
+    /// })
+    /// ```
     pub fn id(&self) -> Id {
         self.0.header().id
     }

@@ -12,6 +12,18 @@ pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 ///
 /// Comes out of a [`JoinHandle`](super::JoinHandle). It converts into an [`io::Error`] of kind
 /// [`Other`](io::ErrorKind::Other), so `?` works in functions that return [`io::Result`].
+///
+/// # Examples
+///
+/// ```
+/// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+///     let task = preemptive::spawn(async { panic!("boom") });
+///     let id = task.id();
+///     let error: preemptive::task::JoinError = task.await.unwrap_err();
+///     assert_eq!(error.to_string(), format!("task {id} panicked with message \"boom\""));
+///     assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::Other);
+/// })
+/// ```
 pub struct JoinError {
     id: Id,
     reason: Reason,
@@ -163,6 +175,17 @@ impl JoinError {
     }
 
     /// Which task it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    ///     let task = preemptive::spawn(std::future::pending::<()>());
+    ///     let id = task.id();
+    ///     task.abort();
+    ///     assert_eq!(task.await.unwrap_err().id(), id);
+    /// })
+    /// ```
     pub fn id(&self) -> Id {
         self.id
     }

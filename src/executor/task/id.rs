@@ -83,9 +83,9 @@ thread_local! {
 ///
 /// ```
 /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
-///     preemptive::spawn(async { println!("this is task {}", preemptive::task::id()) })
-///         .await
-///         .unwrap();
+///     let task = preemptive::spawn(async { format!("this is task {}", preemptive::task::id()) });
+///     let id = task.id();
+///     assert_eq!(task.await.unwrap(), format!("this is task {id}"));
 /// })
 /// ```
 #[track_caller]
@@ -103,7 +103,14 @@ pub fn id() -> Id {
 /// # Examples
 ///
 /// ```
-/// assert!(preemptive::task::try_id().is_none());
+/// use preemptive::task::try_id;
+///
+/// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+///     assert!(try_id().is_none());
+///     let task = preemptive::spawn(async { try_id() });
+///     let id = task.id();
+///     assert_eq!(task.await.unwrap(), Some(id));
+/// })
 /// ```
 pub fn try_id() -> Option<Id> {
     safepoint();

@@ -111,6 +111,18 @@ impl<T> JoinHandle<T> {
     }
 
     /// A handle that can abort the task, for those who do not wait for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    ///     let task = preemptive::spawn(std::future::pending::<()>());
+    ///     let abort = task.abort_handle();
+    ///     assert_eq!(abort.id(), task.id());
+    ///     abort.abort();
+    ///     assert!(task.await.unwrap_err().is_cancelled());
+    /// })
+    /// ```
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle::new(Reference::clone(&self.task))
     }
@@ -136,6 +148,16 @@ impl<T> JoinHandle<T> {
     }
 
     /// Which task it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    ///     let task = preemptive::spawn(async { preemptive::task::id() });
+    ///     let id = task.id();
+    ///     assert_eq!(task.await.unwrap(), id);
+    /// })
+    /// ```
     pub fn id(&self) -> Id {
         self.task.header().id
     }

@@ -27,6 +27,17 @@ pub struct Instant(time::Instant);
 impl Instant {
     /// This moment: by the clock of the current runtime, which may have been [paused](super::pause()); outside of
     /// runtimes, the real one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::Instant;
+    ///
+    /// let before = std::time::Instant::now();
+    /// let now = Instant::now();
+    /// assert!(now.into_std() >= before);
+    /// assert!(Instant::now() >= now);
+    /// ```
     #[must_use]
     pub fn now() -> Instant {
         safepoint();
@@ -69,12 +80,31 @@ impl Instant {
     }
 
     /// The same moment, from the standard library's type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::Instant;
+    ///
+    /// let instant = std::time::Instant::now();
+    /// assert_eq!(Instant::from_std(instant), Instant::from(instant));
+    /// assert_eq!(Instant::from_std(instant).into_std(), instant);
+    /// ```
     #[must_use]
     pub fn from_std(instant: time::Instant) -> Instant {
         Instant(instant)
     }
 
     /// The same moment, as the standard library's type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant};
+    ///
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// assert_eq!((start + second).into_std(), start.into_std() + second);
+    /// ```
     #[must_use]
     pub fn into_std(self) -> time::Instant {
         self.0
@@ -87,36 +117,102 @@ impl Instant {
     }
 
     /// The time from `earlier` to `self`; zero if `earlier` is the later of the two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant};
+    ///
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// assert_eq!((start + second).duration_since(start), second);
+    /// assert_eq!(start.duration_since(start + second), Duration::ZERO);
+    /// ```
     #[must_use]
     pub fn duration_since(&self, earlier: Instant) -> Duration {
         self.0.saturating_duration_since(earlier.0)
     }
 
     /// The time from `earlier` to `self`, or `None` if `earlier` is the later of the two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant};
+    ///
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// assert_eq!((start + second).checked_duration_since(start), Some(second));
+    /// assert_eq!(start.checked_duration_since(start + second), None);
+    /// ```
     #[must_use]
     pub fn checked_duration_since(&self, earlier: Instant) -> Option<Duration> {
         self.0.checked_duration_since(earlier.0)
     }
 
     /// The time from `earlier` to `self`; zero if `earlier` is the later of the two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant};
+    ///
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// assert_eq!((start + second).saturating_duration_since(start), second);
+    /// assert_eq!(start.saturating_duration_since(start + second), Duration::ZERO);
+    /// ```
     #[must_use]
     pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
         self.0.saturating_duration_since(earlier.0)
     }
 
     /// The time that has passed since `self`; zero if it lies in the future.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, advance};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let start = Instant::now();
+    /// // The clock is paused: nothing but this moves it.
+    /// advance(Duration::from_secs(5)).await;
+    /// assert_eq!(start.elapsed(), Duration::from_secs(5));
+    /// assert_eq!((start + Duration::from_secs(60)).elapsed(), Duration::ZERO);
+    /// # });
+    /// ```
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         Instant::now().saturating_duration_since(*self)
     }
 
     /// `self + duration`, or `None` if that cannot be represented.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant};
+    ///
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// assert_eq!(start.checked_add(second), Some(start + second));
+    /// assert_eq!(start.checked_add(Duration::MAX), None);
+    /// ```
     #[must_use]
     pub fn checked_add(&self, duration: Duration) -> Option<Instant> {
         self.0.checked_add(duration).map(Instant)
     }
 
     /// `self - duration`, or `None` if that cannot be represented.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant};
+    ///
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let later = start + second;
+    /// assert_eq!(later.checked_sub(second), Some(start));
+    /// assert_eq!(later.checked_sub(Duration::MAX), None);
+    /// ```
     #[must_use]
     pub fn checked_sub(&self, duration: Duration) -> Option<Instant> {
         self.0.checked_sub(duration).map(Instant)

@@ -69,6 +69,31 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 ///   Delay   |  |        |  |  |  |       starts afresh from the late tick
 ///   Skip    |  |        | |  |  |        leaves out what was missed, stays in step
 /// ```
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::time::{Duration, Instant, MissedTickBehavior, advance, interval};
+///
+/// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+/// # runtime.block_on(async {
+/// let second = Duration::from_secs(1);
+/// for (behavior, following) in [
+///     (MissedTickBehavior::Burst, 2 * second),
+///     (MissedTickBehavior::Delay, second * 9 / 2),
+///     (MissedTickBehavior::Skip, 4 * second),
+/// ] {
+///     let start = Instant::now();
+///     let mut interval = interval(second);
+///     interval.set_missed_tick_behavior(behavior);
+///     interval.tick().await;
+///     // The clock is paused: three and a half seconds go by at once.
+///     advance(second * 7 / 2).await;
+///     assert_eq!(interval.tick().await, start + second);
+///     assert_eq!(interval.tick().await, start + following);
+/// }
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {
     /// Tick as fast as one can until all missed ticks are made up for. There are as many ticks as periods.
@@ -161,6 +186,22 @@ impl Interval {
     /// # Panics
     ///
     /// If the runtime of the interval has been shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, interval};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// assert_eq!(interval.tick().await, start);
+    /// assert_eq!(interval.tick().await, start + second);
+    /// assert_eq!(Instant::now(), start + second);
+    /// # });
+    /// ```
     pub async fn tick(&mut self) -> Instant {
         poll_fn(|context| self.poll_tick(context)).await
     }
@@ -172,6 +213,22 @@ impl Interval {
     /// # Panics
     ///
     /// If the runtime of the interval has been shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, interval};
+    /// use std::future::poll_fn;
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// assert_eq!(poll_fn(|context| interval.poll_tick(context)).await, start);
+    /// assert_eq!(poll_fn(|context| interval.poll_tick(context)).await, start + second);
+    /// # });
+    /// ```
     pub fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<Instant> {
         ready!(self.delay.as_mut().poll(context));
         let due = self.delay.deadline();
@@ -192,38 +249,147 @@ impl Interval {
     }
 
     /// Starts anew: the next tick is due a period from now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, advance, interval};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// interval.tick().await;
+    /// advance(second / 2).await;
+    /// interval.reset();
+    /// assert_eq!(interval.tick().await, start + second * 3 / 2);
+    /// # });
+    /// ```
     pub fn reset(&mut self) {
         self.reset_after(self.period);
     }
 
     /// Starts anew: the next tick is due now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, advance, interval};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// interval.tick().await;
+    /// advance(second / 2).await;
+    /// interval.reset_immediately();
+    /// assert_eq!(interval.tick().await, start + second / 2);
+    /// assert_eq!(interval.tick().await, start + second * 3 / 2);
+    /// # });
+    /// ```
     pub fn reset_immediately(&mut self) {
         self.reset_at(self.delay.now());
     }
 
     /// Starts anew: the next tick is due `after` from now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, interval};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// interval.tick().await;
+    /// interval.reset_after(10 * second);
+    /// assert_eq!(interval.tick().await, start + 10 * second);
+    /// assert_eq!(interval.tick().await, start + 11 * second);
+    /// # });
+    /// ```
     pub fn reset_after(&mut self, after: Duration) {
         let deadline = self.delay.now().checked_add(after);
         self.reset_at(deadline.unwrap_or_else(Instant::far_future));
     }
 
     /// Starts anew: the next tick is due at `deadline`, or at once if that has passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, interval};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// interval.tick().await;
+    /// interval.reset_at(start + 10 * second);
+    /// assert_eq!(interval.tick().await, start + 10 * second);
+    /// assert_eq!(interval.tick().await, start + 11 * second);
+    /// # });
+    /// ```
     pub fn reset_at(&mut self, deadline: Instant) {
         self.delay.as_mut().reset(deadline);
     }
 
     /// What the interval does about missed ticks: [`MissedTickBehavior::Burst`] unless it was told otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, MissedTickBehavior, interval};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let interval = interval(Duration::from_secs(1));
+    /// assert_eq!(interval.missed_tick_behavior(), MissedTickBehavior::Burst);
+    /// # });
+    /// ```
     #[must_use]
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.missed_tick_behavior
     }
 
     /// Tells the interval what to do about missed ticks, from the next one on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, MissedTickBehavior, advance, interval};
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let (start, second) = (Instant::now(), Duration::from_secs(1));
+    /// let mut interval = interval(second);
+    /// interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// interval.tick().await;
+    /// advance(3 * second).await;
+    /// interval.tick().await;
+    /// // A second after the late tick was taken.
+    /// assert_eq!(interval.tick().await, start + 4 * second);
+    /// # });
+    /// ```
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.missed_tick_behavior = behavior;
     }
 
     /// The time between two ticks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, interval};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// assert_eq!(interval(Duration::from_millis(250)).period(), Duration::from_millis(250));
+    /// # });
+    /// ```
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period

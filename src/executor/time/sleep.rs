@@ -126,12 +126,37 @@ impl Sleep {
     }
 
     /// When the sleep ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, sleep_until};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// assert_eq!(sleep_until(deadline).deadline(), deadline);
+    /// # });
+    /// ```
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Whether the sleep is over: its deadline has passed, and it has been polled or reset at least once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, sleep};
+    /// use std::pin::pin;
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let mut sleep = pin!(sleep(Duration::from_millis(1)));
+    /// assert!(!sleep.is_elapsed());
+    /// sleep.as_mut().await;
+    /// assert!(sleep.is_elapsed());
+    /// # });
+    /// ```
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
         safepoint();
@@ -142,6 +167,27 @@ impl Sleep {
     ///
     /// A task that waits for the sleep goes on waiting for it and is woken at the new deadline: at once, if that has
     /// passed. If the sleep is over, it must be polled again for that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, Instant, sleep};
+    /// use std::pin::pin;
+    ///
+    /// # let runtime = preemptive::runtime::Builder::new_current_thread().start_paused(true).build().unwrap();
+    /// # runtime.block_on(async {
+    /// // The clock is paused, so that times are exact.
+    /// let start = Instant::now();
+    /// let mut sleep = pin!(sleep(Duration::from_secs(60)));
+    /// sleep.as_mut().reset(start + Duration::from_secs(1));
+    /// sleep.as_mut().await;
+    /// assert_eq!(start.elapsed(), Duration::from_secs(1));
+    /// // It is over, and can be used again.
+    /// sleep.as_mut().reset(start + Duration::from_secs(3));
+    /// sleep.await;
+    /// assert_eq!(start.elapsed(), Duration::from_secs(3));
+    /// # });
+    /// ```
     pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         let (this, entry) = self.project();
         *this.deadline = deadline;

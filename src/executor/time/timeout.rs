@@ -71,6 +71,23 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
 }
 
 /// The future of [`timeout`] and [`timeout_at`].
+///
+/// # Examples
+///
+/// ```
+/// use preemptive::task::JoinHandle;
+/// use preemptive::time::{Duration, Timeout, timeout};
+///
+/// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+/// struct Request {
+///     answer: Timeout<JoinHandle<u32>>,
+/// }
+///
+/// let task = preemptive::spawn(async { 42 });
+/// let request = Request { answer: timeout(Duration::from_secs(60), task) };
+/// assert_eq!(request.answer.await.unwrap().unwrap(), 42);
+/// # });
+/// ```
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 #[derive(Debug)]
 pub struct Timeout<T> {
@@ -81,16 +98,54 @@ pub struct Timeout<T> {
 
 impl<T> Timeout<T> {
     /// The future whose time is limited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, timeout};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let task = preemptive::spawn(std::future::pending::<()>());
+    /// let limited = timeout(Duration::from_secs(60), task);
+    /// limited.get_ref().abort();
+    /// assert!(limited.await.unwrap().unwrap_err().is_cancelled());
+    /// # });
+    /// ```
     pub fn get_ref(&self) -> &T {
         &self.value
     }
 
     /// The future whose time is limited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, timeout};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let task = preemptive::spawn(async { 42 });
+    /// let mut limited = timeout(Duration::ZERO, task);
+    /// // Without the limit.
+    /// assert_eq!(limited.get_mut().await.unwrap(), 42);
+    /// # });
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.value
     }
 
     /// The future, without its limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use preemptive::time::{Duration, timeout};
+    ///
+    /// # preemptive::runtime::Runtime::new().unwrap().block_on(async {
+    /// let limited = timeout(Duration::ZERO, preemptive::spawn(async { 42 }));
+    /// let task = limited.into_inner();
+    /// assert_eq!(task.await.unwrap(), 42);
+    /// # });
+    /// ```
     pub fn into_inner(self) -> T {
         self.value
     }
