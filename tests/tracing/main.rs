@@ -2,6 +2,9 @@
 //!
 //! Each test has a process of its own: there is one subscriber per process.
 
+// Not `required-features`: by that, `--test '*'` without the feature would be an error.
+#![cfg(feature = "tracing")]
+
 mod book;
 #[path = "../support/mod.rs"]
 mod support;
