@@ -7,7 +7,7 @@ mod support;
 
 /// Both interfaces have the same names, so the same text is a body for either.
 macro_rules! face {
-    ($name:ident, $rt:ident, $build:expr) => {
+    ($name:ident, $rt:ident, $build:expr, $steady:expr) => {
         mod $name {
             use $rt as rt;
 
@@ -19,6 +19,12 @@ macro_rules! face {
             /// One that runs on this thread.
             fn current() -> rt::runtime::Runtime {
                 $build(&mut rt::runtime::Builder::new_current_thread())
+            }
+
+            /// The same, where what is asked is the order of polls: none is stopped because the machine took the core away
+            /// in its middle.
+            fn steady() -> rt::runtime::Runtime {
+                $build($steady(&mut rt::runtime::Builder::new_current_thread()))
             }
 
             pub(crate) mod join_set {
@@ -43,21 +49,31 @@ macro_rules! face {
     };
 }
 
-face!(oracle, tokio, |builder: &mut rt::runtime::Builder| builder
-    .enable_all()
-    .build()
-    .expect("a runtime"));
-face!(ours, preemptive, |builder: &mut rt::runtime::Builder| {
-    builder.enable_all().build().expect("a runtime")
-});
-face!(crowded, preemptive, |builder: &mut rt::runtime::Builder| {
-    let runtime = builder
-        .time_slice(std::time::Duration::from_micros(50))
-        .build()
-        .expect("a runtime");
-    compat_tests::crowd(&runtime);
-    runtime
-});
+face!(
+    oracle,
+    tokio,
+    |builder: &mut rt::runtime::Builder| builder.enable_all().build().expect("a runtime"),
+    std::convert::identity
+);
+face!(
+    ours,
+    preemptive,
+    |builder: &mut rt::runtime::Builder| { builder.enable_all().build().expect("a runtime") },
+    |builder| rt::runtime::Builder::min_slice(builder, std::time::Duration::from_millis(10))
+);
+face!(
+    crowded,
+    preemptive,
+    |builder: &mut rt::runtime::Builder| {
+        let runtime = builder
+            .time_slice(std::time::Duration::from_micros(50))
+            .build()
+            .expect("a runtime");
+        compat_tests::crowd(&runtime);
+        runtime
+    },
+    std::convert::identity
+);
 
 macro_rules! contract {
     ($($module:ident: $($body:ident)*;)*) => { $( mod $module { $(
@@ -72,6 +88,25 @@ macro_rules! contract {
             assert_eq!(crate::crowded::$module::$body(), expected, "beside hogs");
         }
     )* } )* };
+}
+
+/// What these return is the order of polls on one thread. Beside hogs a poll may be stopped, and go on behind others: all of
+/// them are there, in some order.
+macro_rules! contract_of_order {
+    ($($body:ident)*) => { mod in_order { $(
+        #[test]
+        fn $body() {
+            crate::support::quiet();
+            let mut expected = crate::oracle::order::$body();
+            for _ in 0..5 {
+                assert_eq!(crate::ours::order::$body(), expected);
+            }
+            expected.sort();
+            let mut crowded = crate::crowded::order::$body();
+            crowded.sort();
+            assert_eq!(crowded, expected, "beside hogs");
+        }
+    )* } };
 }
 
 /// The clock of these goes on when nothing else does: hogs would stop it.
@@ -91,8 +126,11 @@ macro_rules! contract_of_the_paused_clock {
 contract! {
     join_set: completion_order ends ids dropping detaching shutting_down trying joining_all;
     local: first_polls run_until_leaves_the_rest awaiting_runs_all dropping panics aborting nesting outside local_runtime;
-    order: current_thread_is_first_in_first_out yielding wake_order current_handles task_locals flavours late_spawns
-        blocking_pool nested_block_on guards;
+    order: current_handles task_locals flavours late_spawns blocking_pool nested_block_on guards;
+}
+
+contract_of_order! {
+    current_thread_is_first_in_first_out yielding wake_order
 }
 
 contract_of_the_paused_clock! {
