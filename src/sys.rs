@@ -533,8 +533,9 @@ pub(crate) fn is_filtered() -> bool {
     ) != Ok(0)
 }
 
-/// Sets the slice that the kernel gives the calling thread of an ordinary policy, in nanoseconds. All else stays.
-pub(crate) fn set_kernel_slice(nanos: u64) -> Result<(), Errno> {
+/// Sets the slice that the kernel gives the calling thread of an ordinary policy, in nanoseconds, and its nice value, if that is
+/// 0. All else stays. If the nice value is refused, all does.
+pub(crate) fn set_kernel_slice(nanos: u64, nice: Option<i32>) -> Result<(), Errno> {
     // SAFETY: plain integers.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of_val(&attributes);
@@ -544,6 +545,9 @@ pub(crate) fn set_kernel_slice(nanos: u64) -> Result<(), Errno> {
         return Err(Errno(libc::EINVAL));
     }
     attributes.sched_runtime = nanos;
+    if let (0, Some(nice)) = (attributes.sched_nice, nice) {
+        attributes.sched_nice = nice;
+    }
     let from = &raw const attributes as usize;
     call(libc::SYS_sched_setattr, [0, from, 0, 0, 0, 0])?;
     Ok(())

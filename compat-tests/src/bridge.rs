@@ -50,16 +50,14 @@ impl Beside {
     ///
     /// What the system says when it refuses a thread or a file descriptor.
     pub fn new() -> io::Result<Beside> {
-        tokio::runtime::Builder::new_multi_thread()
+        let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("tokio-beside")
-            .on_thread_start(|| {
-                // Where it is refused, events wait longer for a core.
-                let _ = prefer_latency();
-            })
             .enable_all()
-            .build()
-            .map(Beside)
+            .build()?;
+        // In the thread that waits for events, not in those of its blocking pool. Where it is refused, events wait longer for a core.
+        drop(tokio.spawn(async { prefer_latency() }));
+        Ok(Beside(tokio))
     }
 
     /// The one line: every identity of the runtime that is built enters this one. Takes the place of another

@@ -201,10 +201,10 @@ fn tokio_runtime(tokio: &TokenStream, path: &TokenStream) -> TokenStream {
         r#"
         let beside = TOKIO::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .on_thread_start(|| ::core::mem::drop(PATH::runtime::prefer_latency()))
             .enable_all()
             .build()
             .expect("failed building the Tokio runtime beside the preemptive one");
+        ::core::mem::drop(beside.spawn(async { PATH::runtime::prefer_latency() }));
         let _entered = beside.enter();
         let tokio = beside.handle().clone();
         "#,

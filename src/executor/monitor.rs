@@ -15,7 +15,7 @@
 //! It never allocates after its start and takes no lock, so no preempted fiber can hold it up. When everything is
 //! idle it sleeps without a timeout.
 
-use super::latency::prefer_latency;
+use super::latency::short_slices;
 use super::processor::Processor;
 use super::shared::Shared;
 use super::worker::Worker;
@@ -131,7 +131,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut last_busy = sys::now();
     sys::no_timer_slack();
     // It looks every millisecond beside workers that compute. Where it is refused, it looks later.
-    let _ = prefer_latency();
+    let _ = short_slices();
     state.ready.store(1, Ordering::SeqCst);
     sys::futex_wake(&state.ready, 1);
     loop {

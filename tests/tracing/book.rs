@@ -54,6 +54,8 @@ struct Inside {
     stacks: HashMap<ThreadId, (String, Vec<u64>)>,
     /// Span and text of events on the target `test`: the names of the spans around, from the outermost.
     events: Vec<(String, String)>,
+    /// So often some span was around the attendant.
+    attendant_inside: usize,
 }
 
 /// See the module's head.
@@ -129,9 +131,19 @@ impl Book {
         left.collect()
     }
 
+    /// The attendant is in no span but the one that it tells of: is it?
+    fn look_around<S: Subscriber>(&self, context: &Context<'_, S>) {
+        if std::thread::current().name() == Some(ATTENDANT) && context.current_span().id().is_some()
+        {
+            self.lock().attendant_inside += 1;
+        }
+    }
+
     /// What must be true when nothing runs any more.
     #[track_caller]
     pub(crate) fn check(&self) {
+        let inside = self.lock().attendant_inside;
+        assert_eq!(inside, 0, "the registry keeps what the attendant entered");
         for story in self.stories() {
             assert!(story.is_closed, "never closed: {story:?}");
             assert!(!story.is_late, "used after its end: {story:?}");
@@ -206,8 +218,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Book {
         }
     }
 
-    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
         let now = Instant::now();
+        self.look_around(&context);
         let mut inside = self.lock();
         let Some(story) = inside.stories.get_mut(&id.into_u64()) else {
             return;
@@ -239,6 +252,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Book {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.look_around(&context);
         let mut fields = HashMap::new();
         event.record(&mut Fields(&mut fields));
         match event.metadata().target() {

@@ -9,7 +9,7 @@
 //! traced tasks do, at their ends, as they would for the same lock.
 
 use super::scope;
-use crate::executor::prefer_latency;
+use crate::executor::latency::short_slices;
 use crate::primitives::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::primitives::{Mutex, MutexGuard};
 use crate::stack::seat;
@@ -119,7 +119,7 @@ impl Drop for Member {
 /// The attendant's thread.
 fn attend() {
     // Polls wait for it at their ends. Where it is refused, they wait longer.
-    let _ = prefer_latency();
+    let _ = short_slices();
     loop {
         seat::looks();
         let was_busy = seat::take_all(|seat| {

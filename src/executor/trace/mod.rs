@@ -41,9 +41,14 @@
 //!
 //! From the first absence of a task on, there is one entry more on the stacks than it is entered times, and no sequence
 //! avoids that: who undoes the first `exit` puts the span on a stack, and whoever takes it off there counts. Between the
-//! task's polls, and when it is over, the entry is on the attendant's stack, where nobody asks for the current span. It
-//! is the number of a closed span then, 16 bytes per task that was ever suspended in a poll. (Before tracing-subscriber
-//! 0.3.20 entries counted as references, and such spans were never closed.)
+//! task's polls, and when it is over, the entry is on the attendant's stack, where it would stay: the number of a closed span.
+//!
+//! So the attendant takes it off at once by asking the subscriber for its `Registry` (tracing-subscriber's, which
+//! keeps the stack that `Span::current` and nearly all layers use) and having that alone exit: no layer hears of it, and none
+//! counts. The attendant's stack is empty whenever it is not in the middle of telling. Layers with stacks of their own
+//! (the console's; `EnvFilter`'s, for directives that name spans) keep theirs, one entry per task that was ever suspended in a
+//! poll. Before tracing-subscriber 0.3.20 entries counted as references, which this does not know how to give back; hence the version
+//! that Cargo.toml asks for.
 //!
 //! Since the attendant owes the poll its `enter`, a poll that ends sooner than the attendant has told that it is back
 //! waits for it, preemptibly.

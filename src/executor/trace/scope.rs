@@ -198,7 +198,7 @@ pub(super) fn tell(innermost: *const Scope, is_away: bool) -> bool {
                 scope.span().exit();
             }
             false => {
-                scope.span().enter();
+                scope.span().enter_for_another_thread();
                 scope.span().held_waker("waker.drop");
             }
         });

@@ -14,7 +14,8 @@ use std::pin::Pin;
 use std::ptr::null_mut;
 use std::task::{Context, Poll};
 use tracing::field::Empty;
-use tracing::{Dispatch, Span, trace, trace_span};
+use tracing::{Dispatch, Span, Subscriber, trace, trace_span};
+use tracing_subscriber::Registry;
 
 /// See the module's head.
 pub(crate) struct TaskSpan {
@@ -104,6 +105,18 @@ impl TaskSpan {
         self.with_subscriber(|id, dispatch| dispatch.enter(id));
     }
 
+    /// Enters it on the attendant's thread, and leaves nothing behind on the registry's stack of spans there: see the module's
+    /// head. A panic of the subscriber's is reported and swallowed.
+    pub(super) fn enter_for_another_thread(&self) {
+        self.with_subscriber(|id, dispatch| {
+            contain(|| dispatch.enter(id));
+            if let Some(registry) = dispatch.downcast_ref::<Registry>() {
+                // The registry's own, below all layers: none of them hears of it.
+                contain(|| registry.exit(id));
+            }
+        });
+    }
+
     pub(super) fn exit(&self) {
         self.with_subscriber(|id, dispatch| dispatch.exit(id));
     }
@@ -185,7 +198,10 @@ impl TaskSpan {
     /// the console would warn of a task that waits and that nobody can wake.
     pub(super) fn held_waker(&self, op: &'static str) {
         self.with_subscriber(|_, dispatch| {
-            tracing::dispatcher::with_default(dispatch, || waker_event(self.id, op));
+            tracing::dispatcher::with_default(dispatch, || {
+                // It has no parent: on this thread no span is around it.
+                trace!(target: "runtime::waker", parent: None, op = op, task.id = self.id);
+            });
         });
     }
 
