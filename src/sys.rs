@@ -534,7 +534,8 @@ pub(crate) fn is_filtered() -> bool {
 }
 
 /// Sets the slice that the kernel gives the calling thread of an ordinary policy, in nanoseconds, and its nice value, if that is
-/// 0. All else stays. If the nice value is refused, all does.
+/// 0. Threads and processes that it starts from here on inherit neither; all else stays. If the nice value is refused,
+/// everything does.
 pub(crate) fn set_kernel_slice(nanos: u64, nice: Option<i32>) -> Result<(), Errno> {
     // SAFETY: plain integers.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
@@ -545,6 +546,7 @@ pub(crate) fn set_kernel_slice(nanos: u64, nice: Option<i32>) -> Result<(), Errn
         return Err(Errno(libc::EINVAL));
     }
     attributes.sched_runtime = nanos;
+    attributes.sched_flags |= libc::SCHED_FLAG_RESET_ON_FORK as u64;
     if let (0, Some(nice)) = (attributes.sched_nice, nice) {
         attributes.sched_nice = nice;
     }

@@ -55,7 +55,8 @@ impl Beside {
             .thread_name("tokio-beside")
             .enable_all()
             .build()?;
-        // In the thread that waits for events, not in those of its blocking pool. Where it is refused, events wait longer for a core.
+        // In the thread that waits for events, not in those of its blocking pool. Where it is refused, and after a
+        // `block_in_place` of Tokio's there, which has another thread go on, events wait longer for a core.
         drop(tokio.spawn(async { prefer_latency() }));
         Ok(Beside(tokio))
     }

@@ -21,6 +21,9 @@ const NICE: i32 = -5;
 ///   lack of credit in the kernel's accounts; three times the weight does. So let no such thread compute for long: against an
 ///   ordinary one it would get three quarters of a core. A thread whose nice value is not 0 keeps it.
 ///
+/// Threads and processes that this one starts inherit neither (`SCHED_RESET_ON_FORK`, which only a thread with `CAP_SYS_NICE` can take
+/// back).
+///
 /// The attribute's `beside` does this for Tokio's thread.
 ///
 /// # Errors
@@ -94,6 +97,7 @@ mod tests {
             for _ in 0..2 {
                 prefer_latency().unwrap();
                 assert_eq!(nice(), if may { NICE } else { 0 });
+                in_thread(|| assert_eq!(nice(), 0, "inherited"));
             }
         });
         in_thread(|| {

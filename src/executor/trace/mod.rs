@@ -45,10 +45,9 @@
 //!
 //! So the attendant takes it off at once by asking the subscriber for its `Registry` (tracing-subscriber's, which
 //! keeps the stack that `Span::current` and nearly all layers use) and having that alone exit: no layer hears of it, and none
-//! counts. The attendant's stack is empty whenever it is not in the middle of telling. Layers with stacks of their own
-//! (the console's; `EnvFilter`'s, for directives that name spans) keep theirs, one entry per task that was ever suspended in a
-//! poll. Before tracing-subscriber 0.3.20 entries counted as references, which this does not know how to give back; hence the version
-//! that Cargo.toml asks for.
+//! counts. The attendant's stack is empty whenever it is not in the middle of telling. Layers that keep such stacks of their own
+//! (the console's) keep one entry per task that was ever suspended in a poll. Before tracing-subscriber 0.3.22 entries
+//! counted as references, which this does not know how to give back; hence the version that Cargo.toml asks for.
 //!
 //! Since the attendant owes the poll its `enter`, a poll that ends sooner than the attendant has told that it is back
 //! waits for it, preemptibly.

@@ -192,16 +192,17 @@ pub(super) fn tell(innermost: *const Scope, is_away: bool) -> bool {
     let is_new = scope.is_away() != is_away;
     if is_new {
         scope.set_away(is_away);
-        contain(|| match is_away {
+        // Each by itself: what one panics with is not to keep the other from being told.
+        match is_away {
             true => {
-                scope.span().held_waker("waker.clone");
-                scope.span().exit();
+                contain(|| scope.span().held_waker("waker.clone"));
+                contain(|| scope.span().exit());
             }
             false => {
-                scope.span().enter_for_another_thread();
-                scope.span().held_waker("waker.drop");
+                contain(|| scope.span().enter_for_another_thread());
+                contain(|| scope.span().held_waker("waker.drop"));
             }
-        });
+        }
     }
     let after = is_away && tell(scope.outer(), is_away);
     before || is_new || after
