@@ -17,9 +17,9 @@ const NICE: i32 = -5;
 ///   woken has asked for a shorter one. That needs no permission, and the thread gets no more of the processor's time
 ///   than before. Linux 6.12 and later: earlier ones take no notice.
 /// - A nice value of -5, if it may have one: with `CAP_SYS_NICE`, or a soft `RLIMIT_NICE` of 25 or more (`LimitNICE=-5` in a
-///   unit of systemd's). Now and then, in one wake-up of a hundred or so, a short slice alone does not help for
-///   lack of credit in the kernel's accounts; three times the weight does. So let no such thread compute for long: against an
-///   ordinary one it would get three quarters of a core. A thread whose nice value is not 0 keeps it.
+///   unit of systemd's). In one wake-up of a hundred or so a short slice alone did not help where this was measured (Linux
+///   6.18); three times the weight did. So let no such thread compute for long: against an ordinary one it would get
+///   three quarters of a core. A thread whose nice value is not 0 keeps it.
 ///
 /// Threads and processes that this one starts inherit neither (`SCHED_RESET_ON_FORK`, which only a thread with `CAP_SYS_NICE` can take
 /// back).
